@@ -1,0 +1,54 @@
+# Bare `make` lists the targets. Every target that needs .venv makes it first (scripts/setup.sh).
+PY := .venv/bin/python
+BENCHMARKS = $(subst _,-,$(patsubst benchmarks/bench_%.py,bench-%,$(wildcard benchmarks/bench_*.py)))
+
+# A caller's own Python settings must not reach the programs of .venv.
+unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
+
+.DEFAULT_GOAL := help
+.PHONY: help demo setup test check format requirements clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
+	@echo '  benchmarks:         $(or $(BENCHMARKS),none yet)'
+
+demo: setup ## train a model on real digits with four workers on this machine
+	.venv/bin/lambdafit train digits-mlp --workers 4
+	@echo
+	@echo 'The trained model and its figures are in the folder .lambdafit.'
+	@echo 'What else lambdafit can do, opening a run among it: .venv/bin/lambdafit --help'
+
+setup: ## find or fetch a Python, install everything into .venv
+	@sh scripts/setup.sh
+
+test: setup ## run all tests; PYTEST_ARGS='-k shards -x' passes through
+	$(PY) -m pytest $(PYTEST_ARGS)
+
+check: setup ## lint, format, types and import rules, changing nothing
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+
+format: setup ## format the code and mend what ruff can mend
+	.venv/bin/ruff format .
+	.venv/bin/ruff check --fix .
+
+bench-%: setup ## run benchmarks/bench_<name>.py; BENCH_ARGS passes through
+	@if [ -f 'benchmarks/requirements/$*.txt' ]; then \
+	    sh scripts/setup.sh --peers 'benchmarks/.venv-$*' 'benchmarks/requirements/$*.txt'; fi
+	$(PY) benchmarks/bench_$(subst -,_,$*).py $(BENCH_ARGS)
+
+# uv keeps the pins that stand in the files: UPGRADE=--upgrade takes the newest of everything. The build backend is
+# pinned with the rest, as the project is installed without build isolation.
+COMPILE = .venv/bin/uv pip compile --quiet --universal --python-version 3.12 --generate-hashes \
+    --no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command 'make requirements'
+requirements: setup ## pin requirements/*.txt again from pyproject.toml; UPGRADE=--upgrade for newer ones
+	$(PY) -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['build-system']['requires'], sep='\n')" | \
+	    $(COMPILE) $(UPGRADE) pyproject.toml - --group dev --output-file requirements/dev.txt
+	$(COMPILE) $(UPGRADE) pyproject.toml --constraint requirements/dev.txt --output-file requirements/runtime.txt
+
+clean: ## remove .venv, .python and caches; runs in .lambdafit stay
+	rm -rf .venv .python benchmarks/.venv-* build dist src/*.egg-info
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

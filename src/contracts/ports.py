@@ -1,0 +1,155 @@
+"""What the use cases need from outside, as Protocols. Tests, the simulator and AWS each bring their own.
+
+Every implementation of a port passes the same suite in `tests/contract/`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol
+
+from contracts.records import RoundRecord, Run, SpanBatch, StepBatch, Task, TaskKey
+
+
+class Clock(Protocol):
+    """Time."""
+
+    def now(self) -> float:
+        """Seconds since 1970, as every process of the run agrees on them roughly."""
+
+
+class Randomness(Protocol):
+    """Names that must not collide. Never used for anything that reaches a parameter."""
+
+    def nonce(self) -> str:
+        """16 fresh hexadecimal digits."""
+
+    def run_id(self) -> str:
+        """A fresh run id."""
+
+
+class Deadline(Protocol):
+    """How long this execution may still take."""
+
+    def remaining_s(self) -> float:
+        """Seconds until the function is killed."""
+
+
+class Invoker(Protocol):
+    """Starts functions. Never waits for them."""
+
+    def invoke(self, function: str, event: Mapping[str, Any]) -> None:
+        """Send `event` to `function`, asynchronously.
+
+        Raises:
+            InvocationFailed: it was refused at once (throttled, no such function).
+        """
+
+
+class RunStore(Protocol):
+    """Runs and tasks. Reads are consistent; each write is one atomic, conditional write."""
+
+    def create_run(self, run: Run) -> None:
+        """Store a new run.
+
+        Raises:
+            RunExists: its id is taken.
+        """
+
+    def load_run(self, run_id: str) -> Run:
+        """The run as last saved.
+
+        Raises:
+            RunNotFound: there is none.
+        """
+
+    def save_run(self, run: Run, record: RoundRecord | None = None) -> bool:
+        """Save `run` if the stored version is `run.version - 1`, and `record` in the same transaction.
+
+        Returns whether it was saved. A False means that somebody else was faster, and nothing changed.
+        """
+
+    def load_task(self, run_id: str, key: TaskKey) -> Task | None:
+        """One task, or None where it was never offered."""
+
+    def load_tasks(self, run_id: str, round_index: int) -> dict[TaskKey, Task]:
+        """All tasks of one round, in order of their keys."""
+
+    def save_task(self, run_id: str, task: Task, *, stage: str | None = None) -> bool:
+        """Save `task` if its stored version is `task.version - 1` (0: there is none).
+
+        With `stage`, only if the run's stage is just that, in the same transaction. Returns whether saved.
+        """
+
+    def load_rounds(self, run_id: str, after: int = 0) -> Sequence[RoundRecord]:
+        """The committed rounds with a greater index, in order."""
+
+    def list_runs(self, limit: int = 100) -> Sequence[Run]:
+        """The newest runs, newest first."""
+
+    def delete_run(self, run_id: str) -> None:
+        """Remove everything about a run. No error where there is nothing."""
+
+    def make_durable(self) -> None:
+        """Return once all that was saved survives a loss of power."""
+
+
+class Telemetry(Protocol):
+    """Progress, for display only: nothing that decides ever reads it."""
+
+    def put_steps(self, run_id: str, batch: StepBatch) -> None:
+        """Store one packed item; the same item again replaces itself."""
+
+    def put_spans(self, run_id: str, batch: SpanBatch) -> None:
+        """Store where an attempt's time went; the same again replaces itself."""
+
+    def read_steps(self, run_id: str, cursor: int = 0) -> tuple[Sequence[StepBatch], int]:
+        """What came after `cursor`, and the next cursor."""
+
+    def read_spans(self, run_id: str, cursor: int = 0) -> tuple[Sequence[SpanBatch], int]:
+        """What came after `cursor`, and the next cursor."""
+
+
+class SharedFiles(Protocol):
+    """One folder that all functions of a run see. Paths are relative to it, with forward slashes.
+
+    Nobody polls it: a file is opened only after a report has named it.
+    """
+
+    def write(self, path: str, buffers: Iterable[Any], *, durable: bool) -> int:
+        """Write a whole file: to a temporary name, then renamed. Folders are made.
+
+        Args:
+            buffers: bytes-like pieces, written in order.
+            durable: also synchronised to the disk before this returns.
+        Returns:
+            the bytes written.
+        Raises:
+            DiskFull, HomeNotWritable: nothing is left behind.
+        """
+
+    def read_into(self, path: str, offset: int, buffer: Any) -> None:
+        """Fill `buffer` from byte `offset` on.
+
+        Raises:
+            TornFile: the file is missing or too short.
+        """
+
+    def read(self, path: str) -> bytes:
+        """A whole file.
+
+        Raises:
+            TornFile: the file is missing.
+        """
+
+    def exists(self, path: str) -> bool:
+        """Whether there is such a file or folder."""
+
+    def names(self, path: str) -> Sequence[str]:
+        """The names in a folder, sorted; none where there is no such folder."""
+
+    def remove(self, path: str) -> None:
+        """Remove a file or a whole folder. No error where there is none."""
+
+    def local_path(self, path: str) -> str:
+        """Where the file lies for a library that opens files by itself."""

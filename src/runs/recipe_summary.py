@@ -1,0 +1,24 @@
+"""What a start must know of a recipe: enough to check a request, without TensorFlow."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+
+class RecipeSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """A recipe as data.
+
+    `location` is a built-in's name, or `recipes/<digest>.py` on the shared files for a user's own. `settings` are
+    the recipe's own, overrides applied.
+    """
+
+    name: str
+    title: str
+    location: str
+    digest: str
+    dataset: str
+    batch_size: int
+    epochs: int
+    settings: dict[str, Any]

@@ -1,0 +1,93 @@
+"""Brings a run from where it stands towards its end: load, decide, write conditionally, invoke.
+
+Anybody may call it at any moment, twice, or at the same time as somebody else: every action is a conditional write
+first, and only who has written invokes.
+"""
+
+from __future__ import annotations
+
+from contracts.errors import ErrorRecord, InvocationFailed, LambdafitError
+from contracts.messages import FUNCTIONS, TaskMessage
+from contracts.records import Run
+from runs import transitions
+from runs.decide import Action, RunState, SaveRun, decide, next_wake_s
+from runs.services import Services
+
+MAX_TURNS = 1_000
+
+
+def load_state(services: Services, run_id: str) -> RunState:
+    """The run and the tasks of its current round."""
+    run = services.store.load_run(run_id)
+    return RunState(run, services.store.load_tasks(run_id, run.round_index))
+
+
+def reconcile(services: Services, run_id: str) -> tuple[Run, float]:
+    """Do all that can be done now.
+
+    Returns:
+        the run as it then stands, and when to look again if nothing is heard, in seconds since 1970.
+    """
+    for _ in range(MAX_TURNS):
+        state = load_state(services, run_id)
+        now = services.clock.now()
+        actions = decide(state, now)
+        # A lost condition means that somebody else moved the run; a saved run opens its next stage. Either way
+        # the state is another one now. Offers alone change nothing that could be decided on at once.
+        moved = [_carry_out(services, run_id, state.run, action) for action in actions]
+        if not any(moved):
+            return state.run, next_wake_s(state, now) if not actions else now + state.run.settings.offer_s
+    raise LambdafitStuck(run_id)
+
+
+class LambdafitStuck(RuntimeError):
+    """`decide` went in circles: a bug, stopped before it costs anything."""
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__(f"run {run_id}: {MAX_TURNS} turns without coming to rest")
+
+
+def invocation_ended(services: Services, message: TaskMessage, request_id: str, error: ErrorRecord | None) -> bool:
+    """Note that an invocation is over: a claim that it still holds ends at once, not at its expiry.
+
+    Args:
+        error: why it failed; None where it returned.
+    Returns:
+        whether that changed anything.
+    """
+    while True:
+        run = services.store.load_run(message.run_id)
+        task = services.store.load_task(message.run_id, message.key)
+        lost = (
+            error
+            or InvocationFailed(
+                f"run {message.run_id} {message.key}", "the function returned without a report", "one"
+            ).record()
+        )
+        changed = transitions.claim_ended(task, lost, run.settings, services.clock.now(), request_id=request_id)
+        if changed is None and error is not None:
+            changed = transitions.offer_failed(task, message.attempt, error)
+        if changed is None:
+            return False
+        if services.store.save_task(message.run_id, changed):
+            return True
+
+
+def _carry_out(services: Services, run_id: str, run: Run, action: Action) -> bool:
+    """One conditional write, then its invocation. Returns whether the state must be read again."""
+    if isinstance(action, SaveRun):
+        services.store.save_run(action.run, action.record)
+        return True
+    if action.message is None:
+        services.store.save_task(run_id, action.task)
+        return True
+    if not services.store.save_task(run_id, action.task, stage=run.stage):
+        return True
+    try:
+        services.invoker.invoke(FUNCTIONS[action.task.key.kind], action.message.to_event())
+    except LambdafitError as error:
+        # Refused at once (throttled): the offer stays and is sent again when it expires.
+        if not error.retryable:
+            invocation_ended(services, action.message, "", error.record())
+            return True
+    return False

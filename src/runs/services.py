@@ -1,0 +1,19 @@
+"""The ports that the use cases work with, in one bundle. Wiring fills it; tests fill it with fakes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from contracts.ports import Clock, Invoker, Randomness, RunStore, SharedFiles, Telemetry
+
+
+@dataclass(frozen=True)
+class Services:
+    """Everything from outside that a use case may touch."""
+
+    store: RunStore
+    telemetry: Telemetry
+    files: SharedFiles
+    invoker: Invoker
+    clock: Clock
+    randomness: Randomness

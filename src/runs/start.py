@@ -1,0 +1,128 @@
+"""Start a run: fill in what was not asked for, check everything, and only then write.
+
+The request is the same mapping from the command line and from a start event: `{"start": true, "workers": 5}`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from contracts.errors import BudgetReached, InvalidSetting
+from contracts.records import Run
+from contracts.settings import RunSettings, make_settings
+from runs.code_version import code_version
+from runs.cost import reservation_usd
+from runs.recipe_summary import RecipeSummary
+from runs.services import Services
+
+MIN_DEFAULT_BATCH = 8
+TRIED_WORKERS = 8
+DEFAULT_RECIPE = "digits-mlp"
+DEFAULT_WORKERS = 4
+_MESSAGE_ONLY = frozenset({"start", "recipe"})
+
+
+@dataclass(frozen=True)
+class EngineLimits:
+    """What the engine, not the user, decides. It is stored with the run: threads, for one, change bits.
+
+    Args:
+        concurrency: workers that can run side by side.
+        cores: processor cores that they share.
+        time_limit_s: each function's.
+        memory_mb: of the functions that load TensorFlow.
+    """
+
+    concurrency: int
+    cores: int
+    time_limit_s: float
+    memory_mb: int
+
+
+def complete_settings(request: Mapping[str, Any], recipe: RecipeSummary, limits: EngineLimits) -> RunSettings:
+    """The settings of a run from what was asked and the recipe's defaults.
+
+    Raises:
+        InvalidSetting: an unknown option, a value of another type or out of range.
+    """
+    values = {name: value for name, value in request.items() if name not in _MESSAGE_ONLY and value is not None}
+    unknown = set(values) - set(RunSettings.__struct_fields__)
+    if unknown:
+        raise InvalidSetting("request", f"unknown: {', '.join(sorted(unknown))}", "options of `lambdafit train`")
+    workers = values.setdefault("workers", DEFAULT_WORKERS)
+    if not isinstance(workers, int) or workers < 1:
+        raise InvalidSetting("--workers", repr(workers), "a whole number, 1 or more")
+    concurrency = min(workers, limits.concurrency)
+    if "epochs" not in values and "rounds" not in values:
+        values["epochs"] = recipe.epochs
+    values.setdefault("batch_size", default_batch_size(recipe.batch_size, workers))
+    if values.get("sync") == "gradients" and "outer" not in values:
+        values["outer"] = _outer_like_inner(recipe)
+    return make_settings(
+        values
+        | {
+            "recipe": recipe.location,
+            "recipe_digest": recipe.digest,
+            "recipe_settings": dict(recipe.settings),
+            "dataset": recipe.dataset,
+            "concurrency": concurrency,
+            "threads": max(1, limits.cores // concurrency),
+            "time_limit_s": limits.time_limit_s,
+            "memory_mb": limits.memory_mb,
+        }
+    )
+
+
+def default_batch_size(recipe_batch_size: int, workers: int) -> int:
+    """A worker's share of the recipe's batch, at least 8, so that N workers step on as many examples as one."""
+    return min(recipe_batch_size, max(MIN_DEFAULT_BATCH, recipe_batch_size // workers))
+
+
+def warnings(settings: RunSettings) -> list[str]:
+    """What the user should know before it starts."""
+    found = []
+    if settings.workers > TRIED_WORKERS and settings.sync == "local":
+        found.append(
+            f"The defaults were tried with up to {TRIED_WORKERS} workers; with {settings.workers}, watch the "
+            "validation accuracy, and prefer fewer steps a round."
+        )
+    if settings.patience is not None and settings.validate_every_rounds is None:
+        found.append("Patience counts validations, of which there is one an epoch (--validate-every-rounds).")
+    return found
+
+
+def start(services: Services, settings: RunSettings) -> Run:
+    """Create the run. The first reconcile begins it.
+
+    Raises:
+        BudgetReached: the budget does not cover even one attempt; nothing was written.
+    """
+    needed_usd = reservation_usd("train", settings)
+    if needed_usd > settings.max_cost_usd:
+        raise BudgetReached(
+            "--max-cost-usd",
+            f"${settings.max_cost_usd:g}",
+            f"at least ${needed_usd:.4f}: one attempt of up to {settings.time_limit_s:g} s is held back in full",
+            advice="Raise the budget, or lower LAMBDAFIT_TIMEOUT_S or LAMBDAFIT_MEMORY_MB.",
+        )
+    now = services.clock.now()
+    run = Run(
+        run_id=services.randomness.run_id(),
+        settings=settings,
+        code_version=code_version(),
+        created_at=now,
+        deadline_at=now + settings.deadline_s,
+    )
+    services.store.create_run(run)
+    return run
+
+
+def _outer_like_inner(recipe: RecipeSummary) -> dict[str, Any]:
+    """With gradients the outer optimizer is the only one: it takes the recipe's own rate."""
+    return {
+        "kind": "momentum",
+        "learning_rate": recipe.settings.get("learning_rate", 0.01),
+        "momentum": recipe.settings.get("momentum", 0.9),
+    }

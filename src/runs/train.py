@@ -1,0 +1,246 @@
+"""The tasks that need the model: initialise, train and evaluate."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+from contracts.errors import Refused
+from contracts.records import FileRef, Report, StepBatch, TaskKey
+from runs import paths
+from runs.execute import Execution
+from runs.trainer import NO_TENSORS, ShardInProgress, Steps, Tensors, Trainer, parameters_digest
+from training import shards
+from training.vector_files import Vector, read_tensors, read_vector, slice_bounds, write_tensors, write_vector
+
+SLICE_BYTES = 32 << 20
+"""Bytes of updates that one combine task should reduce: less is not worth an invocation."""
+
+MAX_SLICES = 64
+FIRST_CHUNK_STEPS = 4
+CHUNK_S = 1.0
+"""Steps are asked for in chunks of about this long: between two of them the clock is looked at."""
+
+MIN_MARGIN_S = 0.75
+MAX_MARGIN_S = 20.0
+FLUSH_MIN_S = 1.0
+FLUSH_WORKERS_PER_S = 32
+
+
+def initialise(execution: Execution, trainer: Trainer) -> Report:
+    """Write the parameters, constants and worker state that every worker starts from."""
+    run, files, nonce = execution.run, execution.services.files, execution.nonce
+    with execution.span("build"):
+        initial = trainer.initial(run)
+    parameters = initial.parameters
+    bounds = slice_bounds(parameters.size, run.settings.slices or _choose_slices(parameters, execution))
+    outputs: dict[str, FileRef] = {}
+    with execution.span("write"):
+        for index, low in enumerate(bounds[:-1]):
+            part = parameters[low : bounds[index + 1]]
+            path = paths.parameters_path(run.run_id, 0, index, len(bounds) - 1, nonce)
+            outputs[f"parameters-{index}"] = write_vector(files, path, part, (0, part.size), durable=True)
+        for name, path, tensors in (
+            ("state", paths.initial_state_path(run.run_id, nonce), initial.state),
+            ("constants", paths.constants_path(run.run_id, nonce), initial.constants),
+        ):
+            if tensors:
+                outputs[name] = write_tensors(files, path, tensors, durable=True)
+    for ref in outputs.values():
+        execution.wrote(ref)
+    facts = {
+        "parameter_count": parameters.size,
+        "trainable_count": initial.trainable_count,
+        "slice_bounds": list(bounds),
+    }
+    return execution.done(outputs=outputs, facts=facts)
+
+
+def train(execution: Execution, trainer: Trainer) -> Report:
+    """Train one worker's shard of one round, or as much of it as fits into the time limit."""
+    run, resume = execution.run, execution.task.resume
+    worker_index = execution.task.key.index
+    assert run.plan is not None  # noqa: S101 - a run in TRAINING has one
+    with execution.span("load"):
+        parameters = read_vector(execution.services.files, run.parameters)
+        constants = _constants(execution)
+        started_from = _checkpoint(execution) if resume else _worker_state(execution)
+    if resume:
+        metrics = dict(resume.metrics)
+    else:
+        with execution.span("evaluate"):
+            metrics = _validate(execution, trainer, parameters, constants)
+    with execution.span("assign"):
+        pieces = shards.shard(run.plan, run.settings, run.round_index, worker_index)
+        shard = trainer.shard(run, run.round_index, worker_index, pieces)
+        if resume:
+            shard.restore(constants, started_from)
+        else:
+            shard.start(parameters, constants, started_from)
+    with execution.span("compute"):
+        finished = _advance(execution, shard)
+    with execution.span("write"):
+        outputs = _outputs(execution, shard, parameters) if finished else _pause(execution, shard)
+    return Report(
+        outcome="done" if finished else "paused",
+        nonce=execution.nonce,
+        outputs=outputs,
+        metrics=metrics | {"loss": shard.mean_loss},
+        examples=shard.examples,
+        steps_done=shard.step,
+        spans=tuple(execution.spans),
+    )
+
+
+def evaluate(execution: Execution, trainer: Trainer) -> Report:
+    """Touch the test set once, with the final parameters; write the model and the run's figures."""
+    run, files = execution.run, execution.services.files
+    with execution.span("load"):
+        parameters = read_vector(files, run.parameters)
+        constants = _constants(execution)
+    with execution.span("evaluate"):
+        results: dict[str, Any] = dict(trainer.test(run, parameters, constants))
+    results["parameters_sha256"] = parameters_digest(parameters)
+    with execution.span("write"):
+        for suffix, content in trainer.export(run, parameters, constants).items():
+            files.write(paths.model_path(run.run_id, suffix), [content], durable=True)
+        text = json.dumps(results | {"run_id": run.run_id}, indent=2, sort_keys=True)
+        files.write(paths.report_path(run.run_id), [text.encode()], durable=True)
+    return execution.done(facts=results)
+
+
+def _choose_slices(parameters: Vector, execution: Execution) -> int:
+    settings = execution.run.settings
+    update_bytes = parameters.nbytes * settings.workers
+    return max(1, min(round(update_bytes / SLICE_BYTES), settings.concurrency, MAX_SLICES))
+
+
+def _constants(execution: Execution) -> Tensors:
+    ref = execution.run.constants
+    return read_tensors(execution.services.files, ref) if ref else NO_TENSORS
+
+
+def _checkpoint(execution: Execution) -> Tensors:
+    resume = execution.task.resume
+    assert resume is not None  # noqa: S101 - asked for only then
+    return read_tensors(execution.services.files, resume.outputs["checkpoint"])
+
+
+def _worker_state(execution: Execution) -> Tensors:
+    """This worker's own state after the round before: of just the execution whose update was combined."""
+    run, worker_index = execution.run, execution.task.key.index
+    if run.round_index == 1:
+        return read_tensors(execution.services.files, run.initial_state) if run.initial_state else NO_TENSORS
+    key = TaskKey(round_index=run.round_index - 1, kind="train", index=worker_index)
+    task = execution.services.store.load_task(run.run_id, key)
+    report = task.report if task else None
+    if report is None or report.nonce != run.previous_inputs[worker_index]:
+        raise Refused(f"{key} is no longer the one that round {run.round_index} follows")
+    ref = report.outputs.get("state")
+    return read_tensors(execution.services.files, ref) if ref else NO_TENSORS
+
+
+def _validate(execution: Execution, trainer: Trainer, parameters: Vector, constants: Tensors) -> dict[str, float]:
+    """This worker's part of the validation split, on the parameters that the round begins with."""
+    run, worker_index = execution.run, execution.task.key.index
+    assert run.plan is not None  # noqa: S101 - a run in TRAINING has one
+    if not shards.is_validation_round(run.plan, run.settings, run.round_index):
+        return {}
+    examples = int(run.data_facts.get("val_examples", 0))
+    low, high = shards.validation_part(examples, run.settings.workers, worker_index)
+    if low == high:
+        return {}
+    return {f"val_{name}": value for name, value in trainer.validate(run, parameters, constants, low, high).items()}
+
+
+def _advance(execution: Execution, shard: ShardInProgress) -> bool:
+    """Step until the shard is done or the time limit is near. Returns whether it is done.
+
+    Progress goes out now and then; it is also the moment to notice that the run has ended.
+    """
+    clock = execution.services.clock
+    flush_s = max(FLUSH_MIN_S, execution.run.settings.workers / FLUSH_WORKERS_PER_S)
+    progress = _Progress(execution)
+    last_flush = began = clock.now()
+    step_s = 0.0
+    while shard.step < shard.total_steps:
+        chunk = FIRST_CHUNK_STEPS if not step_s else max(1, math.floor(CHUNK_S / step_s))
+        spare_s = execution.deadline.remaining_s() - _margin_s(execution)
+        if step_s:
+            chunk = min(chunk, math.floor(spare_s / step_s))
+        if spare_s <= 0 or chunk < 1:
+            progress.flush()
+            return False
+        steps = shard.advance(chunk)
+        progress.add(steps)
+        now = clock.now()
+        step_s = max(1e-6, (now - began) / len(steps.losses))  # of this chunk: the first one compiles
+        began = now
+        if now - last_flush >= flush_s:
+            progress.flush()
+            last_flush = now
+            if execution.services.store.load_run(execution.run.run_id).ended:
+                raise Refused(f"run {execution.run.run_id} has ended")
+    progress.flush()
+    return True
+
+
+def _margin_s(execution: Execution) -> float:
+    """Time to keep for saving a checkpoint: an eighth of the limit, within bounds."""
+    return min(MAX_MARGIN_S, max(MIN_MARGIN_S, execution.run.settings.time_limit_s / 8))
+
+
+class _Progress:
+    """Collects steps and sends them packed."""
+
+    def __init__(self, execution: Execution) -> None:
+        self._execution = execution
+        self._first_step = 0
+        self._losses: list[float] = []
+        self._examples: list[int] = []
+        self._durations_ms: list[float] = []
+
+    def add(self, steps: Steps) -> None:
+        if not self._losses:
+            self._first_step = steps.first_step
+        self._losses += [round(float(loss), 6) for loss in steps.losses]
+        self._examples += [int(count) for count in steps.examples]
+        self._durations_ms += [round(float(ms), 3) for ms in steps.durations_ms]
+
+    def flush(self) -> None:
+        if not self._losses:
+            return
+        execution = self._execution
+        batch = StepBatch(
+            worker_index=execution.task.key.index,
+            round_index=execution.task.key.round_index,
+            attempt=execution.attempt,
+            first_step=self._first_step,
+            ended_at=execution.services.clock.now(),
+            losses=tuple(self._losses),
+            examples=tuple(self._examples),
+            durations_ms=tuple(self._durations_ms),
+        )
+        execution.services.telemetry.put_steps(execution.run.run_id, batch)
+        self._losses, self._examples, self._durations_ms = [], [], []
+
+
+def _outputs(execution: Execution, shard: ShardInProgress, parameters: Vector) -> dict[str, FileRef]:
+    """The update, not synchronised as it can be computed again, and the worker's state, which is."""
+    run, files, nonce = execution.run, execution.services.files, execution.nonce
+    where = (run.run_id, run.round_index, execution.task.key.index, nonce)
+    update = shard.update(parameters)
+    ref = write_vector(files, paths.update_path(*where), update, run.slice_bounds, durable=False)
+    outputs = {"update": execution.wrote(ref)}
+    state = shard.worker_state()
+    if state:
+        outputs["state"] = execution.wrote(write_tensors(files, paths.state_path(*where), state, durable=True))
+    return outputs
+
+
+def _pause(execution: Execution, shard: ShardInProgress) -> dict[str, FileRef]:
+    run = execution.run
+    path = paths.state_path(run.run_id, run.round_index, execution.task.key.index, execution.nonce)
+    ref = write_tensors(execution.services.files, path, shard.checkpoint(), durable=True)
+    return {"checkpoint": execution.wrote(ref)}

@@ -1,0 +1,98 @@
+"""What the use cases need of a machine-learning framework. TensorFlow implements it; the simulator has its own."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from contracts.records import Run
+from training.shards import Rows
+from training.vector_files import Vector
+
+Tensors = Mapping[str, npt.NDArray[Any]]
+
+
+class Initial(NamedTuple):
+    """A model before its first round."""
+
+    parameters: Vector  # (parameters,)
+    trainable_count: int
+    constants: Tensors
+    state: Tensors
+
+
+class Steps(NamedTuple):
+    """Consecutive steps just done; parallel lists, one entry a step."""
+
+    first_step: int
+    losses: Sequence[float]
+    examples: Sequence[int]
+    durations_ms: Sequence[float]
+
+
+class ShardInProgress(Protocol):
+    """One worker's round, somewhere between its first and last step."""
+
+    step: int
+    total_steps: int
+
+    def start(self, parameters: Vector, constants: Tensors, state: Tensors) -> None:
+        """Assign every variable: parameters of shape (parameters,), seeds derived, accumulators zero."""
+
+    def restore(self, constants: Tensors, checkpoint: Tensors) -> None:
+        """Go on where a checkpoint was taken, to the bit."""
+
+    def advance(self, steps: int) -> Steps:
+        """Do at most that many more steps.
+
+        Raises:
+            NotFinite: a loss is not.
+        """
+
+    def checkpoint(self) -> Tensors:
+        """All that `restore` needs."""
+
+    def update(self, parameters: Vector) -> Vector:
+        """What to hand in: change or mean gradient, shape (parameters,)."""
+
+    def worker_state(self) -> Tensors:
+        """The worker's own state, for its next round."""
+
+    @property
+    def examples(self) -> int:
+        """Examples seen in this round, before a pause included."""
+
+    @property
+    def mean_loss(self) -> float:
+        """Weighted by examples, before a pause included."""
+
+
+class Trainer(Protocol):
+    """A recipe, built and compiled once per execution environment."""
+
+    def initial(self, run: Run) -> Initial:
+        """The model as its seed alone gives it."""
+
+    def shard(self, run: Run, round_index: int, worker_index: int, pieces: Sequence[Rows]) -> ShardInProgress:
+        """Prepare one worker's round; nothing is assigned before `start` or `restore`."""
+
+    def validate(self, run: Run, parameters: Vector, constants: Tensors, low: int, high: int) -> dict[str, float]:
+        """Sums over rows low … high-1 of the validation split: `examples`, `loss_sum` and perhaps `correct`."""
+
+    def test(self, run: Run, parameters: Vector, constants: Tensors) -> dict[str, float]:
+        """`val_loss`, `test_loss` and, for classes, `val_accuracy` and `test_accuracy` of the whole splits."""
+
+    def export(self, run: Run, parameters: Vector, constants: Tensors) -> dict[str, bytes]:
+        """The model as files: suffix (`keras`, `safetensors`) → content."""
+
+
+NO_TENSORS: Tensors = {}
+
+
+def parameters_digest(parameters: npt.NDArray[np.floating[Any]]) -> str:
+    """sha256 of the parameters' bytes: the same figure wherever it is computed."""
+    return hashlib.sha256(np.ascontiguousarray(parameters).tobytes()).hexdigest()

@@ -1,0 +1,130 @@
+"""Flat vectors on the shared files: `.npy`, with a digest for every slice of them.
+
+A slice can be read and checked without reading the rest, so a combine task touches just the bytes it reduces.
+Files are read, not mapped: on a network file system a file that is cleared under a map is a SIGBUS.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import xxhash
+from safetensors.numpy import load as load_safetensors
+from safetensors.numpy import save as save_safetensors
+
+from contracts.errors import ShapeMismatch, TornFile
+from contracts.ports import SharedFiles
+from contracts.records import FileRef
+
+Vector = npt.NDArray[np.floating[Any]]
+
+BLOCK_BYTES = 1 << 18
+"""Read this much at once: it stays in a core's second-level cache while it is hashed and added."""
+
+
+def npy_header(dtype: str, count: int) -> bytes:
+    """The header of a one-dimensional `.npy` file (format 1.0, as `numpy.lib.format` writes it)."""
+    stream = io.BytesIO()
+    description = {"descr": np.dtype(dtype).str, "fortran_order": False, "shape": (count,)}
+    np.lib.format.write_array_header_1_0(stream, description)
+    return stream.getvalue()
+
+
+def write_vector(files: SharedFiles, path: str, vector: Vector, bounds: Sequence[int], *, durable: bool) -> FileRef:
+    """Write a vector and name it, with one digest for each part between two bounds.
+
+    Args:
+        vector: shape (count,), contiguous.
+        bounds: 0 = b₀ < b₁ < … < bₖ = count, in values.
+    """
+    header = npy_header(vector.dtype.name, vector.size)
+    data = memoryview(np.ascontiguousarray(vector)).cast("B")
+    size = vector.dtype.itemsize
+    pieces = [data[low * size : high * size] for low, high in pairwise(bounds)]
+    written = files.write(path, [header, *pieces], durable=durable)
+    parts = tuple(xxhash.xxh3_128_hexdigest(piece) for piece in pieces)
+    return FileRef(path=path, bytes=written, count=vector.size, dtype=vector.dtype.name, parts=parts)
+
+
+def read_vector(files: SharedFiles, refs: Sequence[FileRef], out: Vector | None = None) -> Vector:
+    """The vector whose slices lie in `refs`, in order, every digest checked.
+
+    Args:
+        out: filled and returned if given; shape (count,).
+    Raises:
+        TornFile: a file is missing, short, or holds other bytes than were reported.
+        ShapeMismatch: `out` has another length.
+    """
+    count = sum(ref.count for ref in refs)
+    vector = np.empty(count, dtype=refs[0].dtype) if out is None else out
+    if vector.size != count:
+        raise ShapeMismatch(refs[0].path, f"{count} values", f"{vector.size}")
+    start = 0
+    for ref in refs:
+        target = vector[start : start + ref.count]
+        data = memoryview(target).cast("B")
+        files.read_into(ref.path, len(npy_header(ref.dtype, ref.count)), data)
+        _check(ref, xxhash.xxh3_128_hexdigest(data), 0)
+        start += ref.count
+    return vector
+
+
+def read_blocks(
+    files: SharedFiles, ref: FileRef, part: int, low: int, high: int, buffer: npt.NDArray[np.uint8]
+) -> Iterator[tuple[int, Vector]]:
+    """One part of a vector, block by block through `buffer`, hashed on the way.
+
+    Args:
+        part: which digest covers values `low` … `high - 1`.
+        buffer: uint8 of shape (BLOCK_BYTES,): overwritten by every block.
+    Yields:
+        the position of the block's first value in the part, and the block: a view of `buffer`.
+    Raises:
+        TornFile: after the last block, if the digest differs; so use nothing before the end.
+    """
+    dtype = np.dtype(ref.dtype)
+    offset = len(npy_header(ref.dtype, ref.count))
+    per_block = buffer.size // dtype.itemsize
+    digest = xxhash.xxh3_128()
+    for start in range(low, high, per_block):
+        stop = min(start + per_block, high)
+        data = buffer[: (stop - start) * dtype.itemsize]
+        files.read_into(ref.path, offset + start * dtype.itemsize, data)
+        digest.update(data)
+        yield start - low, data.view(dtype)
+    _check(ref, digest.hexdigest(), part)
+
+
+def write_tensors(files: SharedFiles, path: str, tensors: Mapping[str, npt.NDArray[Any]], *, durable: bool) -> FileRef:
+    """Write named arrays as `.safetensors`: no pickle, any shape and type."""
+    data = save_safetensors({name: np.ascontiguousarray(array) for name, array in tensors.items()})
+    written = files.write(path, [data], durable=durable)
+    return FileRef(path=path, bytes=written, count=written, parts=(xxhash.xxh3_128_hexdigest(data),))
+
+
+def read_tensors(files: SharedFiles, ref: FileRef) -> dict[str, npt.NDArray[Any]]:
+    """The named arrays of a file, its digest checked before anything is parsed.
+
+    Raises:
+        TornFile: the file is missing or holds other bytes than were reported.
+    """
+    data = files.read(ref.path)
+    _check(ref, xxhash.xxh3_128_hexdigest(data), 0)
+    tensors: dict[str, npt.NDArray[Any]] = load_safetensors(data)
+    return tensors
+
+
+def slice_bounds(count: int, slices: int) -> tuple[int, ...]:
+    """Bounds that cut `count` values into `slices` near-equal stretches, none empty unless there are too few."""
+    slices = max(1, min(slices, count))
+    return tuple(index * count // slices for index in range(slices + 1))
+
+
+def _check(ref: FileRef, digest: str, part: int) -> None:
+    if digest != ref.parts[part]:
+        raise TornFile(ref.path, f"part {part} hashes to {digest}", f"{ref.parts[part]} as reported")

@@ -1,0 +1,18 @@
+"""Shared by all tests: where the real data lie."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def data_folder() -> Path:
+    """The folder of real data sets; the test is skipped where there is none."""
+    beside = Path(__file__).parents[2] / "shared" / "data"
+    folder = Path(os.environ.get("LAMBDAFIT_DATA", beside))
+    if not folder.is_dir():
+        pytest.skip(f"no data sets at {folder}; set LAMBDAFIT_DATA to run this test")
+    return folder

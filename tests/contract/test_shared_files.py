@@ -1,0 +1,102 @@
+"""What every implementation of the shared files promises."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from contracts.errors import DiskFull, HomeNotWritable, InvalidMessage, TornFile
+from contracts.ports import SharedFiles
+from fakes.memory_files import MemoryFiles
+from stores.shared_files import FolderFiles
+
+
+@pytest.fixture(params=["folder", "memory"])
+def files(request: pytest.FixtureRequest, tmp_path: Path) -> SharedFiles:
+    return FolderFiles(tmp_path / "shared") if request.param == "folder" else MemoryFiles()
+
+
+@pytest.mark.parametrize("durable", [True, False])
+def test_a_file_is_read_back_as_it_was_written(files: SharedFiles, durable: bool) -> None:
+    assert files.write("runs/a/b.npy", [b"head", np.arange(3, dtype="<u2")], durable=durable) == 10
+    assert files.read("runs/a/b.npy") == b"head\x00\x00\x01\x00\x02\x00"
+
+
+def test_a_stretch_of_a_file_fills_a_buffer(files: SharedFiles) -> None:
+    files.write("a", [bytes(range(10))], durable=False)
+    buffer = np.zeros(2, dtype="<u2")
+    files.read_into("a", 3, buffer)
+    assert buffer.tobytes() == bytes([3, 4, 5, 6])
+
+
+def test_writing_again_replaces_the_whole_file(files: SharedFiles) -> None:
+    files.write("a", [b"long content"], durable=False)
+    files.write("a", [b"short"], durable=True)
+    assert files.read("a") == b"short"
+    assert files.names("runs") == []
+
+
+def test_a_missing_file_is_a_torn_one(files: SharedFiles) -> None:
+    with pytest.raises(TornFile, match="E202"):
+        files.read("nothing")
+    with pytest.raises(TornFile):
+        files.read_into("nothing", 0, bytearray(1))
+
+
+def test_a_short_file_is_a_torn_one(files: SharedFiles) -> None:
+    files.write("a", [b"abc"], durable=False)
+    with pytest.raises(TornFile, match="byte 3"):
+        files.read_into("a", 1, bytearray(3))
+
+
+def test_names_are_sorted_and_exist(files: SharedFiles) -> None:
+    for name in ("b", "a", "c/d"):
+        files.write(f"folder/{name}", [b""], durable=False)
+    assert files.names("folder") == ["a", "b", "c"]
+    assert files.exists("folder/c/d") and files.exists("folder/c") and not files.exists("folder/d")
+
+
+def test_files_and_folders_are_removed_once_or_twice(files: SharedFiles) -> None:
+    files.write("folder/a", [b"1"], durable=False)
+    files.write("folder/b/c", [b"2"], durable=False)
+    for _ in range(2):
+        files.remove("folder/a")
+    assert files.names("folder") == ["b"]
+    for _ in range(2):
+        files.remove("folder")
+    assert not files.exists("folder")
+
+
+@pytest.mark.parametrize("path", ["../x", "/etc/passwd", "a/../../x", "", "a\0b", "..\\x"])
+def test_no_path_leaves_the_folder(files: SharedFiles, path: str) -> None:
+    for use in (files.read, files.exists, files.names, files.remove):
+        with pytest.raises(InvalidMessage, match="E109"):
+            use(path)
+    with pytest.raises(InvalidMessage):
+        files.write(path, [b"x"], durable=False)
+
+
+class TestFolderAlone:
+    """What only a real folder can do."""
+
+    def test_files_are_the_owners_alone(self, tmp_path: Path) -> None:
+        FolderFiles(tmp_path).write("folder/a", [b"1"], durable=False)
+        assert (tmp_path / "folder" / "a").stat().st_mode & 0o777 == 0o600
+        assert (tmp_path / "folder").stat().st_mode & 0o777 == 0o700
+
+    def test_a_failed_write_leaves_nothing_behind(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def full(descriptor: int, data: object) -> int:
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(os, "write", full)
+        with pytest.raises(DiskFull, match="E303"):
+            FolderFiles(tmp_path).write("folder/a", [b"1"], durable=False)
+        assert list((tmp_path / "folder").iterdir()) == []
+
+    def test_a_file_where_a_folder_should_be_is_an_error(self, tmp_path: Path) -> None:
+        (tmp_path / "folder").write_text("in the way")
+        with pytest.raises(HomeNotWritable, match="E302"):
+            FolderFiles(tmp_path).write("folder/a", [b"1"], durable=False)

@@ -1,0 +1,67 @@
+"""Whatever a simulated world does to a run, it ends with the fault-free run's parameters, and nothing is left over.
+
+`LAMBDAFIT_SEEDS=5000` tries more; `LAMBDAFIT_SEED=17` replays one and prints its schedule.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+
+import pytest
+
+from contracts.settings import RunSettings
+from simulation.world import RUN_ID, Faults, World, fault_free, settings
+
+SEEDS = int(os.environ.get("LAMBDAFIT_SEEDS", "120"))
+ONE_SEED = os.environ.get("LAMBDAFIT_SEED")
+
+SHAPES = {
+    "three workers, two slices": settings(),
+    "two workers that run one at a time": settings(workers=2, concurrency=1, rounds=5, epochs=None),
+    "one worker with long rounds": settings(workers=1, slices=1, steps_per_round=40, epochs=3, concurrency=1),
+    "stops by patience, best parameters kept": settings(patience=1, epochs=5, validate_every_rounds=1),
+}
+
+
+@cache
+def reference(shape: str) -> World:
+    return fault_free(SHAPES[shape])
+
+
+def test_the_same_seed_gives_the_same_schedule() -> None:
+    first, second = (World(5, settings(), Faults()) for _ in range(2))
+    first.run()
+    second.run()
+    assert first.trace == second.trace
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_every_schedule_ends_with_the_fault_free_parameters(shape: str) -> None:
+    seeds = [int(ONE_SEED)] if ONE_SEED else range(SEEDS)
+    for seed in seeds:
+        check(seed, shape, SHAPES[shape])
+
+
+def check(seed: int, shape: str, run_settings: RunSettings) -> None:
+    expected = reference(shape)
+    world = World(seed, run_settings, Faults())
+    try:
+        run = world.run()
+        assert run.status == "FINISHED", run.error
+        assert run.results == expected.store.runs[RUN_ID].results
+        for key, record in world.store.rounds.items():
+            wanted = expected.store.rounds[key]
+            assert [ref.parts for ref in record.parameters] == [ref.parts for ref in wanted.parameters]
+            assert record.examples == wanted.examples
+        assert names(world) == names(expected)
+    except BaseException:
+        if ONE_SEED:
+            print("\n".join(world.trace))
+        print(f"replay with LAMBDAFIT_SEED={seed} pytest tests/simulation -s -k '{shape}'")
+        raise
+
+
+def names(world: World) -> list[str]:
+    """The files that are left, without the nonces."""
+    return sorted(path.rsplit(".", 2)[0] if "/parameters/" in path else path for path in world.files.contents)
