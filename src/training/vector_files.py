@@ -102,7 +102,7 @@ def read_blocks(
 
 def write_tensors(files: SharedFiles, path: str, tensors: Mapping[str, npt.NDArray[Any]], *, durable: bool) -> FileRef:
     """Write named arrays as `.safetensors`: no pickle, any shape and type."""
-    data = save_safetensors({name: np.ascontiguousarray(array) for name, array in tensors.items()})
+    data = save_safetensors({name: np.asarray(array, order="C") for name, array in tensors.items()})
     written = files.write(path, [data], durable=durable)
     return FileRef(path=path, bytes=written, count=written, parts=(xxhash.xxh3_128_hexdigest(data),))
 

@@ -1,0 +1,217 @@
+"""Runs on one machine: the conductor of a run, over the small Lambda service beside this file.
+
+The conductor is the only thread that reconciles. It sleeps until a function has ended, an offer or claim expires,
+or the sweep is due, which also notices that another process has stopped the run.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+from contracts.errors import ErrorRecord, InvalidSetting, InvocationFailed
+from contracts.messages import parse_task
+from contracts.records import Run
+from contracts.settings import RunSettings
+from engines.home import Home, HomeLock
+from engines.local_lambda.invocation import Function, Invocation
+from engines.local_lambda.pool import LocalLambda
+from handlers import wiring
+from runs.cost import LIGHT_MEMORY_MB
+from runs.reconcile import invocation_ended, reconcile
+from runs.services import Services
+from runs.start import EngineLimits
+from stores.shared_files import FolderFiles
+from stores.sqlite import SqliteStore
+
+SWEEP_S = 1.0
+DEFAULT_TIME_LIMIT_S = 900.0
+DEFAULT_MEMORY_MB = 3_008
+REPORTED = frozenset({"done", "paused", "failed", "left"})
+
+
+@dataclass(frozen=True)
+class LocalSettings:
+    """What the machine and the user's environment say.
+
+    Args:
+        data: folder of data sets (`LAMBDAFIT_DATA`).
+        time_limit_s: each function's (`LAMBDAFIT_TIMEOUT_S`); None: not set.
+        memory_mb: each function's (`LAMBDAFIT_MEMORY_MB`); None: not set.
+        concurrency: environments side by side (`LAMBDAFIT_CONCURRENCY`); default the cores.
+    """
+
+    data: str
+    time_limit_s: float | None
+    memory_mb: int | None
+    concurrency: int
+    cores: int
+
+    @classmethod
+    def from_environment(cls, variables: Mapping[str, str]) -> LocalSettings:
+        """Read the variables.
+
+        Raises:
+            InvalidSetting: one of them is no number above 0.
+        """
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        memory = _positive(variables, "LAMBDAFIT_MEMORY_MB")
+        return cls(
+            data=variables.get("LAMBDAFIT_DATA", ""),
+            time_limit_s=_positive(variables, "LAMBDAFIT_TIMEOUT_S"),
+            memory_mb=int(memory) if memory else None,
+            concurrency=int(_positive(variables, "LAMBDAFIT_CONCURRENCY") or cores),
+            cores=cores,
+        )
+
+    def limits(self) -> EngineLimits:
+        """As a start wants them."""
+        return EngineLimits(
+            concurrency=self.concurrency,
+            cores=self.cores,
+            time_limit_s=self.time_limit_s or DEFAULT_TIME_LIMIT_S,
+            memory_mb=self.memory_mb or DEFAULT_MEMORY_MB,
+        )
+
+    def changed_limits(self) -> dict[str, Any]:
+        """The limits that were set by hand, for a resume."""
+        return {"time_limit_s": self.time_limit_s, "memory_mb": self.memory_mb}
+
+
+class LocalEngine:
+    """One run's engine: a lock on the home, the functions' processes, and the conductor.
+
+    Args:
+        log_name: what the log folder is called: the run's id.
+        run_settings: they say how many environments, with which limits.
+    """
+
+    def __init__(self, home: Home, data: str, log_name: str, run_settings: RunSettings) -> None:
+        self._run_settings = run_settings
+        self._lock = HomeLock(home)
+        self._lock.acquire(f"run {log_name}")
+        environment = home.environment(data, run_settings.threads)
+        self._ended: queue.SimpleQueue[Invocation] = queue.SimpleQueue()
+        self._functions = LocalLambda(
+            functions(run_settings, environment.threads),
+            log_folder=home.log_folder(log_name),
+            on_ended=self._ended.put,
+            environment={
+                "LAMBDAFIT_HOME": environment.home,
+                "LAMBDAFIT_DATA": environment.data,
+                "LAMBDAFIT_THREADS": str(environment.threads),
+            },
+        )
+        store = SqliteStore(environment.store_file)
+        files = FolderFiles(environment.shared_folder)
+        clock, randomness = wiring.SystemClock(), wiring.SystemRandomness()
+        self.services = Services(store, store, files, self, clock, randomness)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def invoke(self, function: str, event: Mapping[str, Any]) -> None:
+        """Implements `contracts.ports.Invoker`; a worker's rounds go to the environment that has its data warm."""
+        self._functions.invoke(function, event, affinity=f"{event.get('run_id')}/{event.get('workerno', '')}")
+
+    def call(self, function: str, event: Mapping[str, Any], timeout_s: float) -> Any:
+        """Invoke a function and wait for its answer."""
+        return self._functions.call(function, event, timeout_s)
+
+    def prestart(self) -> None:
+        """Start what the first round will need, all at once: importing TensorFlow takes longest."""
+        self._functions.prestart("prepare", 1)
+        self._functions.prestart("train", self._run_settings.concurrency)
+        self._functions.prestart("combine", 1)
+
+    def conduct(self, run_id: str, watch: Callable[[Run], None]) -> Run:
+        """Bring a run to its end.
+
+        Args:
+            watch: told the run whenever it may have moved; on this thread, so be quick.
+        Returns:
+            the ended run.
+        """
+        while True:
+            run, wake_at = reconcile(self.services, run_id)
+            watch(run)
+            if run.ended:
+                return run
+            patience_s = max(0.0, min(SWEEP_S, wake_at - self.services.clock.now()))
+            for invocation in self._wait(patience_s):
+                self._note(invocation)
+
+    def stop(self) -> None:
+        """End all processes and give the home back. What they were at is resumed by the next engine."""
+        self._functions.stop()
+        self._lock.release()
+
+    def _wait(self, patience_s: float) -> list[Invocation]:
+        """The invocations that have ended: at least one, unless the patience runs out."""
+        try:
+            ended = [self._ended.get(timeout=patience_s)]
+        except queue.Empty:
+            return []
+        while not self._ended.empty():
+            ended.append(self._ended.get())
+        return ended
+
+    def _note(self, invocation: Invocation) -> None:
+        """Where an invocation ended without a word of its own, its claim or offer ends with it."""
+        answer = invocation.result
+        if invocation.error is None and isinstance(answer, dict) and answer.get("outcome") in REPORTED:
+            return
+        message = parse_task(invocation.event)
+        error: ErrorRecord | None = invocation.error
+        if error is None:
+            where = f"run {message.run_id} {message.key}"
+            error = InvocationFailed(where, f"it answered {answer!r}", "a report").record()
+        invocation_ended(self.services, message, invocation.request_id, error)
+
+
+def functions(run_settings: RunSettings, threads: int) -> list[Function]:
+    """The functions that tasks are sent to, as `template.yaml` describes them for AWS."""
+    library_threads = {name: str(threads) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+    light = {"concurrency": run_settings.concurrency, "time_limit_s": run_settings.time_limit_s}
+    light_memory_mb = max(LIGHT_MEMORY_MB, run_settings.memory_mb)
+    return [
+        Function(
+            name="train",
+            handler="handlers.train.handler",
+            concurrency=run_settings.concurrency,
+            time_limit_s=run_settings.time_limit_s,
+            memory_mb=run_settings.memory_mb,
+            environment=library_threads,
+        ),
+        Function(
+            name="combine",
+            handler="handlers.combine.handler",
+            memory_mb=light_memory_mb,
+            environment=library_threads,
+            **light,
+        ),
+        Function(name="prepare", handler="handlers.prepare.handler", memory_mb=light_memory_mb, **light),
+    ]
+
+
+def _positive(variables: Mapping[str, str], name: str) -> float | None:
+    text = variables.get(name, "")
+    if not text:
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < sys.maxsize:
+        raise InvalidSetting(name, repr(text), "a number above 0")
+    return value

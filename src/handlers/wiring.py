@@ -1,0 +1,81 @@
+"""Which implementation stands behind each port, in a function's execution environment."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Mapping
+from functools import cache
+from typing import Any, Protocol
+
+from contracts.errors import InvocationFailed
+from handlers.environment import FunctionEnvironment, read_environment
+from runs.services import Services
+from stores.shared_files import FolderFiles
+from stores.sqlite import SqliteStore
+
+
+class LambdaContext(Protocol):
+    """The part of Lambda's context object that handlers use."""
+
+    aws_request_id: str
+
+    def get_remaining_time_in_millis(self) -> int:
+        """Milliseconds until the function is killed."""
+
+
+class SystemClock:
+    """Implements `contracts.ports.Clock`."""
+
+    def now(self) -> float:
+        """Seconds since 1970."""
+        return time.time()
+
+
+class SystemRandomness:
+    """Implements `contracts.ports.Randomness` from the operating system's generator."""
+
+    def nonce(self) -> str:
+        """16 hexadecimal digits."""
+        return secrets.token_hex(8)
+
+    def run_id(self) -> str:
+        """A fresh run id."""
+        return f"r-{secrets.token_hex(5)}"
+
+
+class ContextDeadline:
+    """Implements `contracts.ports.Deadline` on Lambda's context."""
+
+    def __init__(self, context: LambdaContext) -> None:
+        self._context = context
+
+    def remaining_s(self) -> float:
+        """Seconds until the function is killed."""
+        return self._context.get_remaining_time_in_millis() / 1000
+
+
+class NoInvoker:
+    """Workers start nobody: the reconciler does."""
+
+    def invoke(self, function: str, event: Mapping[str, Any]) -> None:
+        """Always refused.
+
+        Raises:
+            InvocationFailed: always.
+        """
+        raise InvocationFailed(f"function {function}", "a worker tried to invoke it", "the reconciler to")
+
+
+@cache
+def environment() -> FunctionEnvironment:
+    """This function's environment variables."""
+    return read_environment()
+
+
+@cache
+def services() -> Services:
+    """The ports of this execution environment: made once, kept warm."""
+    store = SqliteStore(environment().store_file)
+    files = FolderFiles(environment().shared_folder)
+    return Services(store, store, files, NoInvoker(), SystemClock(), SystemRandomness())
