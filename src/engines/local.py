@@ -32,6 +32,11 @@ from stores.sqlite import SqliteStore
 SWEEP_S = 1.0
 DEFAULT_TIME_LIMIT_S = 900.0
 DEFAULT_MEMORY_MB = 3_008
+HANDLERS = {
+    "train": "handlers.train.handler",
+    "combine": "handlers.combine.handler",
+    "prepare": "handlers.prepare.handler",
+}
 REPORTED = frozenset({"done", "paused", "failed", "left"})
 
 
@@ -89,16 +94,24 @@ class LocalEngine:
     Args:
         log_name: what the log folder is called: the run's id.
         run_settings: they say how many environments, with which limits.
+        handlers: other handlers than lambdafit's own, by function; for benchmarks and tests.
     """
 
-    def __init__(self, home: Home, data: str, log_name: str, run_settings: RunSettings) -> None:
+    def __init__(
+        self,
+        home: Home,
+        data: str,
+        log_name: str,
+        run_settings: RunSettings,
+        handlers: Mapping[str, str] | None = None,
+    ) -> None:
         self._run_settings = run_settings
         self._lock = HomeLock(home)
         self._lock.acquire(f"run {log_name}")
         environment = home.environment(data, run_settings.threads)
         self._ended: queue.SimpleQueue[Invocation] = queue.SimpleQueue()
         self._functions = LocalLambda(
-            functions(run_settings, environment.threads),
+            functions(run_settings, environment.threads, handlers or HANDLERS),
             log_folder=home.log_folder(log_name),
             on_ended=self._ended.put,
             environment={
@@ -179,28 +192,20 @@ class LocalEngine:
         invocation_ended(self.services, message, invocation.request_id, error)
 
 
-def functions(run_settings: RunSettings, threads: int) -> list[Function]:
+def functions(run_settings: RunSettings, threads: int, handlers: Mapping[str, str]) -> list[Function]:
     """The functions that tasks are sent to, as `template.yaml` describes them for AWS."""
     library_threads = {name: str(threads) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
-    light = {"concurrency": run_settings.concurrency, "time_limit_s": run_settings.time_limit_s}
     light_memory_mb = max(LIGHT_MEMORY_MB, run_settings.memory_mb)
     return [
         Function(
-            name="train",
-            handler="handlers.train.handler",
+            name=name,
+            handler=handler,
             concurrency=run_settings.concurrency,
             time_limit_s=run_settings.time_limit_s,
-            memory_mb=run_settings.memory_mb,
+            memory_mb=run_settings.memory_mb if name == "train" else light_memory_mb,
             environment=library_threads,
-        ),
-        Function(
-            name="combine",
-            handler="handlers.combine.handler",
-            memory_mb=light_memory_mb,
-            environment=library_threads,
-            **light,
-        ),
-        Function(name="prepare", handler="handlers.prepare.handler", memory_mb=light_memory_mb, **light),
+        )
+        for name, handler in handlers.items()
     ]
 
 
