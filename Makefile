@@ -15,8 +15,8 @@ help: ## list the targets
 demo: setup ## train a model on real digits with four workers on this machine
 	.venv/bin/lambdafit train digits-mlp --workers 4
 	@echo
-	@echo 'The trained model and its figures are in the folder .lambdafit.'
-	@echo 'What else lambdafit can do, opening a run among it: .venv/bin/lambdafit --help'
+	@echo 'Rounds and costs:     .venv/bin/lambdafit runs show latest'
+	@echo 'Save the Keras model: .venv/bin/lambdafit export latest --to keras --output digits.keras'
 
 setup: ## find or fetch a Python, install everything into .venv
 	@sh scripts/setup.sh

@@ -49,8 +49,9 @@ stage() { # TITLE COMMAND...: one line, and the seconds it took; what the comman
     say "$(($(date +%s) - begun)) s"
 }
 
-log_end() { # pip warns of folders in its configuration that do not exist: that is never the cause
-    grep -v -e '^ *$' -e '^WARNING: \(Location\|Url\|Retrying\)' "$log" | tail -n 8 | cut -c1-300 | sed 's/^/    /'
+log_end() { # without pip's remarks on folders of its configuration and on what it need not fetch
+    grep -v -e '^ *$' -e '^WARNING: Location' -e '^WARNING: Url' -e '^Looking in' -e '^Requirement already' "$log" |
+        tail -n 6 | cut -c1-300 | sed 's/^/    /'
 }
 
 # --- which Python -------------------------------------------------------------------------------------------------
@@ -64,10 +65,10 @@ try() { # PATH: sets $python if this Python really runs (a shim may be there and
 
 runs() { # PATH: 64-bit CPython, not free-threaded (TensorFlow has no packages for that), able to make environments
     "$1" -c "
-import sys, sysconfig, ctypes, ssl, venv, ensurepip
+import sys, ctypes, ssl, venv, ensurepip
 v = sys.version_info[:2]
-ok = $wanted and sys.implementation.name == 'cpython' and sys.maxsize > 2**32
-sys.exit(not ok or bool(sysconfig.get_config_var('Py_GIL_DISABLED')))" >/dev/null 2>&1 </dev/null
+ok = $wanted and sys.implementation.name == 'cpython' and sys.maxsize > 2**32 and 't' not in sys.abiflags
+sys.exit(not ok)" >/dev/null 2>&1 </dev/null
 }
 
 on_path() { # NAME: in every folder of PATH, since a failing shim may hide a Python that works
@@ -132,6 +133,11 @@ private_uv() {
     "$python" -m venv .python/uv && .python/uv/bin/python -m pip install uv
 }
 
+run_uv() { # OPTION...: with uv's own certificates, and where a proxy has others, with the system's
+    if "$uv" "$@"; then return 0; fi
+    grep -q -i 'certificate' "$log" && UV_SYSTEM_CERTS=1 "$uv" "$@"
+}
+
 choose_python() { # sets $python
     python=
     if find_python; then return 0; fi
@@ -139,7 +145,7 @@ choose_python() { # sets $python
     if find_uv; then
         # Without the two variables uv would put Python in the user's home and a link to it in ~/.local/bin.
         if UV_PYTHON_INSTALL_DIR="$root/.python/pythons" UV_PYTHON_INSTALL_BIN=0 \
-            stage "Python 3.13, by uv" "$uv" python install 3.13 && find_python; then
+            stage "Python 3.13, by uv" run_uv python install 3.13 && find_python; then
             return 0
         fi
         reason=$(log_end | sed -n -e 1p -e '$p')
@@ -158,13 +164,15 @@ choose_python() { # sets $python
 check_room() {
     free_kib=$(df -Pk . 2>/dev/null | awk 'NR == 2 { print $4 }')
     case $free_kib in '' | *[!0-9]*) return 0 ;; esac # a df of another kind: then the installer will tell
-    [ "$free_kib" -ge "$room_kib" ] || no_room "$((free_kib / 1000)) MB are free."
+    held_kib=$(du -sk .python 2>/dev/null | awk '{ print $1 }') # what an earlier run has fetched needs no new room
+    [ $((free_kib + ${held_kib:-0})) -ge "$room_kib" ] || no_room
 }
 
 full() { grep -q -i -e 'no space left' -e 'quota exceeded' "$log"; }
 
-no_room() { # LINE
-    fail 5 "No room on the disk: the packages need $((room_kib / 1000000)) GB in $root. $*" "  Make room and run this again."
+no_room() {
+    fail 5 "No room on the disk: the packages need $((room_kib / 1000000)) GB in $root." "$(df -Ph . | sed 's/^/    /')" \
+        "  Make room and run this again."
 }
 
 packages_failed() {
@@ -191,7 +199,8 @@ make_venv() { # VENV PYTHON
 install() { # VENV OPTION...: by uv, which is faster; by pip where only pip knows how to reach the packages
     venv=$1
     shift
-    if .venv/bin/uv pip install --python "$venv/bin/python" "$@"; then return 0; fi
+    uv=.venv/bin/uv
+    if run_uv pip install --python "$venv/bin/python" "$@"; then return 0; fi
     if full; then return 1; fi
     with_pip "$venv" "$@"
 }
@@ -203,12 +212,17 @@ with_pip() { # VENV OPTION...
     "$venv/bin/python" -m pip install "$@"
 }
 
-hand_pip_settings_to_uv() {
-    index=${PIP_INDEX_URL:-$(.venv/bin/python -m pip config list 2>/dev/null |
-        sed -n -e "s/^global\.index-url='\(.*\)'\$/\1/p" -e "s/^install\.index-url='\(.*\)'\$/\1/p" | tail -n 1)}
+pip_setting() { # NAME, as pip would see it: its environment variable before [install] before [global]
+    .venv/bin/python -m pip config list 2>/dev/null | sed 's/^:env:/z/' | sort |
+        sed -n -E "s/^(global|install|z)\\.$1='(.*)'\$/\\2/p" | tail -n 1
+}
+
+hand_pip_settings_to_uv() { # uv reads none of them; the rest of them pip itself obeys when uv has failed
+    index=$(pip_setting index-url)
+    certificates=$(pip_setting cert)
     if [ -n "$index" ]; then export UV_DEFAULT_INDEX="${UV_DEFAULT_INDEX:-${UV_INDEX_URL:-$index}}"; fi
-    if [ -n "${PIP_NO_INDEX:-}" ]; then export UV_NO_INDEX=1; fi
-    if [ -n "${PIP_CERT:-}" ]; then export SSL_CERT_FILE="${SSL_CERT_FILE:-$PIP_CERT}"; fi
+    if [ -n "$certificates" ]; then export SSL_CERT_FILE="${SSL_CERT_FILE:-$certificates}"; fi
+    if [ -n "$(pip_setting no-index)" ]; then export UV_NO_INDEX=1; fi
 }
 
 digest() { # FILE...; the checkout's path belongs to it, since programs in .venv/bin hold that path

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from pathlib import Path
 
 from contracts.errors import HomeInUse, HomeNotWritable
@@ -11,6 +12,9 @@ from contracts.identifiers import check_run_id
 from handlers.environment import FunctionEnvironment
 
 LOG_SUFFIX = ".log"
+TRIES = 10
+TRY_AGAIN_S = 0.03
+"""Whoever asks `held_by_other` holds the lock for a moment: that must not keep an engine from starting."""
 
 
 class Home:
@@ -58,12 +62,10 @@ class HomeLock:
             HomeInUse: another engine holds it.
         """
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not _locked(descriptor):
             holder = os.pread(descriptor, 200, 0).decode(errors="replace").strip()
             os.close(descriptor)
-            raise HomeInUse(f"LAMBDAFIT_HOME {self._path.parent}", f"in use by {holder or 'another process'}") from None
+            raise HomeInUse(f"LAMBDAFIT_HOME {self._path.parent}", f"in use by {holder or 'another process'}")
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"process {os.getpid()}, {what}".encode(), 0)
         self._descriptor = descriptor
@@ -87,3 +89,15 @@ class HomeLock:
         finally:
             os.close(descriptor)
         return ""
+
+
+def _locked(descriptor: int) -> bool:
+    """Whether the lock could be taken, at the latest when everybody who only looked has gone."""
+    for _ in range(TRIES):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(TRY_AGAIN_S)
+        else:
+            return True
+    return False

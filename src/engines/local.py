@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
-from contracts.errors import ErrorRecord, InvalidSetting, InvocationFailed
+from contracts.errors import InvalidSetting
 from contracts.messages import parse_task
 from contracts.records import Run
 from contracts.settings import RunSettings
@@ -37,7 +37,6 @@ HANDLERS = {
     "combine": "handlers.combine.handler",
     "prepare": "handlers.prepare.handler",
 }
-REPORTED = frozenset({"done", "paused", "failed", "left"})
 
 
 @dataclass(frozen=True)
@@ -109,7 +108,8 @@ class LocalEngine:
         self._lock = HomeLock(home)
         self._lock.acquire(f"run {log_name}")
         environment = home.environment(data, run_settings.threads)
-        self._ended: queue.SimpleQueue[Invocation] = queue.SimpleQueue()
+        self._ended: queue.SimpleQueue[Invocation | None] = queue.SimpleQueue()
+        self._interrupted = False
         self._functions = LocalLambda(
             functions(run_settings, environment.threads, handlers or HANDLERS),
             log_folder=home.log_folder(log_name),
@@ -153,16 +153,21 @@ class LocalEngine:
         Args:
             watch: told the run whenever it may have moved; on this thread, so be quick.
         Returns:
-            the ended run.
+            the ended run; after `interrupt` the run as it stands.
         """
         while True:
             run, wake_at = reconcile(self.services, run_id)
             watch(run)
-            if run.ended:
+            if run.ended or self._interrupted:
                 return run
             patience_s = max(0.0, min(SWEEP_S, wake_at - self.services.clock.now()))
             for invocation in self._wait(patience_s):
                 self._note(invocation)
+
+    def interrupt(self) -> None:
+        """Have `conduct` return at once. Safe in a signal handler."""
+        self._interrupted = True
+        self._ended.put(None)
 
     def stop(self) -> None:
         """End all processes and give the home back. What they were at is resumed by the next engine."""
@@ -177,19 +182,11 @@ class LocalEngine:
             return []
         while not self._ended.empty():
             ended.append(self._ended.get())
-        return ended
+        return [invocation for invocation in ended if invocation is not None]
 
     def _note(self, invocation: Invocation) -> None:
-        """Where an invocation ended without a word of its own, its claim or offer ends with it."""
-        answer = invocation.result
-        if invocation.error is None and isinstance(answer, dict) and answer.get("outcome") in REPORTED:
-            return
-        message = parse_task(invocation.event)
-        error: ErrorRecord | None = invocation.error
-        if error is None:
-            where = f"run {message.run_id} {message.key}"
-            error = InvocationFailed(where, f"it answered {answer!r}", "a report").record()
-        invocation_ended(self.services, message, invocation.request_id, error)
+        """Whatever an invocation says of itself: the claim that it still holds ends with it."""
+        invocation_ended(self.services, parse_task(invocation.event), invocation.request_id, invocation.error)
 
 
 def functions(run_settings: RunSettings, threads: int, handlers: Mapping[str, str]) -> list[Function]:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from contracts.errors import CodeChanged, Refused, RunNotFound, unexpected
+from contracts.errors import CodeChanged, InvalidMessage, Refused, RunNotFound, unexpected
 from contracts.messages import NEWEST_RUN, TaskMessage
 from contracts.ports import Deadline
 from contracts.records import FileRef, Report, Run, Span, SpanBatch, Task
@@ -75,7 +75,11 @@ def execute(
         work: for each kind of task that this function does, how.
     Returns:
         what happened, for the log: nobody acts on it.
+    Raises:
+        InvalidMessage: it is the task of another function; nothing was claimed.
     """
+    if message.key.kind not in work:
+        raise InvalidMessage("event", f"task is {message.key.kind!r}", f"one of {', '.join(work)} for this function")
     try:
         execution = _claim(message, services, deadline, request_id)
     except Refused as refusal:

@@ -1,6 +1,7 @@
 """Functions for the engine's tests: the real handlers, with training replaced by arithmetic. No TensorFlow.
 
-`LAMBDAFIT_TEST_STEP_S` makes a step take time; `LAMBDAFIT_TEST_PAUSE` pauses after every chunk of steps.
+`LAMBDAFIT_TEST_STEP_S` makes a step take time; `LAMBDAFIT_TEST_PAUSE` pauses after every chunk of steps;
+`LAMBDAFIT_TEST_LOSE` loses each environment's every third report: the work is done, and nobody hears of it.
 """
 
 from __future__ import annotations
@@ -8,18 +9,22 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from contracts.messages import parse_task
-from contracts.records import Run
+from contracts.records import Run, Task
 from fakes.arithmetic_trainer import ArithmeticShard, ArithmeticTrainer
 from handlers import wiring
+from runs.combine import clear, combine
 from runs.execute import execute
 from runs.prepare import prepare as prepare_task
+from runs.services import Services
 from runs.train import evaluate, initialise
 from runs.train import train as train_task
 from runs.trainer import Steps
+from stores.sqlite import SqliteStore
 from training.shards import Rows
 
 STEP_S = float(os.environ.get("LAMBDAFIT_TEST_STEP_S", "0"))
@@ -48,8 +53,31 @@ class Hurried:
         return 1e9 if self._asked == 1 else 0.0
 
 
+class LosingStore(SqliteStore):
+    """Says that it saved a report, now and then, and did not."""
+
+    reports = 0
+
+    def save_task(self, run_id: str, task: Task, *, stage: str | None = None) -> bool:
+        if task.status in ("DONE", "WAITING"):
+            self.reports += 1
+            if self.reports % 3 == 0:
+                return True
+        return super().save_task(run_id, task, stage=stage)
+
+
+def services() -> Services:
+    plain = wiring.services()
+    if os.environ.get("LAMBDAFIT_TEST_LOSE"):
+        return replace(plain, store=LOSING)
+    return plain
+
+
+LOSING = LosingStore(wiring.environment().store_file)
 TRAINER = SlowTrainer()
 WORK = {
+    "combine": combine,
+    "clear": clear,
     "initialise": partial(initialise, trainer=TRAINER),
     "train": partial(train_task, trainer=TRAINER),
     "evaluate": partial(evaluate, trainer=TRAINER),
@@ -59,4 +87,4 @@ WORK = {
 
 def handler(event: Mapping[str, Any], context: wiring.LambdaContext) -> dict[str, Any]:
     deadline = Hurried() if os.environ.get("LAMBDAFIT_TEST_PAUSE") else wiring.ContextDeadline(context)
-    return execute(parse_task(event), wiring.services(), deadline, context.aws_request_id, WORK)
+    return execute(parse_task(event), services(), deadline, context.aws_request_id, WORK)

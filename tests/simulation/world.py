@@ -75,6 +75,7 @@ class World:
     seed: int
     settings: RunSettings
     faults: Faults
+    data_facts: Mapping[str, int] = field(default_factory=lambda: {"train_examples": 37, "val_examples": 5})
     now_s: float = 1_000_000.0
     trace: list[str] = field(default_factory=list)
 
@@ -187,7 +188,7 @@ class World:
         message = parse_task(event)
         request_id = f"request-{self._names}"
         work = {
-            "prepare": partial(prepare, prepare_data=lambda run: {"train_examples": 37, "val_examples": 5}),
+            "prepare": partial(prepare, prepare_data=lambda run: dict(self.data_facts)),
             "initialise": partial(initialise, trainer=self.trainer),
             "train": partial(train, trainer=self.trainer),
             "evaluate": partial(evaluate, trainer=self.trainer),
@@ -256,9 +257,11 @@ def settings(**changes: Any) -> RunSettings:
     return RunSettings(**(values | changes))
 
 
-def fault_free(run_settings: RunSettings) -> World:
+def fault_free(run_settings: RunSettings, **data_facts: int) -> World:
     """The same run in a world where nothing goes wrong."""
     world = World(0, run_settings, NO_FAULTS)
+    if data_facts:
+        world.data_facts = data_facts
     run = world.run()
     assert run.status == "FINISHED", run
     return world

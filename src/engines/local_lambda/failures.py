@@ -1,0 +1,78 @@
+"""Errors that cross the Runtime API: from a runtime's JSON back to numbered errors."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from contracts.errors import ErrorRecord, LambdafitError, TaskFailed, all_errors
+
+# How a numbered error prints itself: see contracts.errors.ErrorRecord.
+PRINTED = re.compile(r"(?P<number>E\d{3}) (?P<name>\w+): (?P<rest>.*)", re.DOTALL)
+MAX_MESSAGE_CHARACTERS = 4_000
+
+
+def from_record(record: ErrorRecord) -> LambdafitError:
+    """The exception that a record was made of; E406 where its number is not known here."""
+    kind = next((kind for kind in all_errors() if kind.__name__ == record.name), TaskFailed)
+    error = kind.__new__(kind)
+    error.message = record.message
+    error.advice_given = record.advice
+    Exception.__init__(error, str(record))
+    return error
+
+
+def error_in_answer(body: bytes, function: str) -> LambdafitError:
+    """What a runtime reported as a handler's exception.
+
+    Args:
+        body: JSON with `errorType` and `errorMessage`, as runtimes post it.
+        function: its name, for the message.
+    Returns:
+        the numbered error itself where the handler raised one, else TaskFailed with type and message.
+    """
+    name, message = describe(body)
+    numbered = parse_printed(message, name)
+    if numbered is not None:
+        return numbered
+    return TaskFailed(f"function {function!r}", f"{name}: {message}" if message else name)
+
+
+def describe(body: bytes) -> tuple[str, str]:
+    """`errorType` and `errorMessage` of a runtime's report, shortened; the raw text where it is no such JSON."""
+    try:
+        report: Any = json.loads(body)
+    except ValueError:
+        report = None
+    if not isinstance(report, dict):
+        return "Error", body[:MAX_MESSAGE_CHARACTERS].decode(errors="replace")
+    name, message = (str(report.get(key) or "") for key in ("errorType", "errorMessage"))
+    return name or "Error", message[:MAX_MESSAGE_CHARACTERS]
+
+
+def parse_printed(message: str, name: str = "") -> LambdafitError | None:
+    """The numbered error that prints as `message`, or whose class is called `name`; else None."""
+    match = PRINTED.match(message)
+    for kind in all_errors():
+        if match and (kind.number, kind.__name__) == (match["number"], match["name"]):
+            text, _, advice = match["rest"].rpartition("\n")
+            if not text:
+                text, advice = match["rest"], kind.advice
+            elif match["rest"].endswith("\n" + kind.advice):
+                text, advice = match["rest"].removesuffix("\n" + kind.advice), kind.advice
+            return from_record(_record(kind, text, advice))
+        if not match and kind.__name__ == name:
+            return from_record(_record(kind, message, kind.advice))
+    return None
+
+
+def _record(kind: type[LambdafitError], message: str, advice: str) -> ErrorRecord:
+    return ErrorRecord(
+        number=kind.number,
+        name=kind.__name__,
+        message=message,
+        advice=advice,
+        retryable=kind.retryable,
+        exit_code=kind.exit_code,
+    )
