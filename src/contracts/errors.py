@@ -269,6 +269,16 @@ def all_errors() -> list[type[LambdafitError]]:
     return sorted(LambdafitError.__subclasses__(), key=lambda error: error.number)
 
 
+def error_from_record(record: ErrorRecord) -> LambdafitError:
+    """The exception that a record was made of; E406 where its name is not known here."""
+    kind = next((kind for kind in all_errors() if kind.__name__ == record.name), TaskFailed)
+    error = kind.__new__(kind)
+    error.message = record.message
+    error.advice_given = record.advice
+    Exception.__init__(error, str(record))
+    return error
+
+
 def unexpected(error: BaseException, where: str) -> LambdafitError:
     """Any exception as a numbered one: itself where it is one already, else E406."""
     if isinstance(error, LambdafitError):

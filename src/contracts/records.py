@@ -92,7 +92,7 @@ class Report(Record, frozen=True, kw_only=True):
 
 
 class AttemptRecord(Record, frozen=True, kw_only=True):
-    """One ended attempt, for the bill and for `runs show`."""
+    """One ended attempt, for the bill, for `runs show`, and to find its lines in the logs."""
 
     attempt: int
     nonce: str
@@ -100,6 +100,7 @@ class AttemptRecord(Record, frozen=True, kw_only=True):
     started_at: float
     ended_at: float
     cost_usd: float
+    request_id: str = ""
 
 
 class Task(Record, frozen=True, kw_only=True):

@@ -34,10 +34,12 @@ class OuterSettings(msgspec.Struct, frozen=True, kw_only=True):
 class RunSettings(msgspec.Struct, frozen=True, kw_only=True):
     """All that decides a run's result, and the limits that end it early. Never changes, but for the limits.
 
-    Exactly one of `epochs` and `rounds` is set. `batch_size` is that of one worker's step.
+    Exactly one of `epochs` and `rounds` is set. `batch_size` is that of one worker's step. `recipe_name` is for
+    people: a user's own recipe is found as `recipes/<digest>.py`.
     """
 
     recipe: str
+    recipe_name: str = ""
     recipe_digest: str
     dataset: str
     workers: Annotated[int, Meta(ge=1, le=MAX_WORKERS)]

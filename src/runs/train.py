@@ -10,7 +10,7 @@ from contracts.errors import Refused
 from contracts.records import FileRef, Report, StepBatch, TaskKey
 from runs import paths
 from runs.execute import Execution
-from runs.trainer import NO_TENSORS, ShardInProgress, Steps, Tensors, Trainer, parameters_digest
+from runs.trainer import NO_TENSORS, ShardInProgress, StepResults, Tensors, Trainer, parameters_digest
 from training import shards
 from training.vector_files import Vector, read_tensors, read_vector, slice_bounds, write_tensors, write_vector
 
@@ -54,7 +54,7 @@ def initialise(execution: Execution, trainer: Trainer) -> Report:
         "trainable_count": initial.trainable_count,
         "slice_bounds": list(bounds),
     }
-    return execution.done(outputs=outputs, facts=facts)
+    return execution.done(outputs=outputs, facts=facts, fingerprint=trainer.fingerprint)
 
 
 def train(execution: Execution, trainer: Trainer) -> Report:
@@ -89,6 +89,8 @@ def train(execution: Execution, trainer: Trainer) -> Report:
         metrics=metrics | {"loss": shard.mean_loss},
         examples=shard.examples,
         steps_done=shard.step,
+        fingerprint=trainer.fingerprint,
+        peak_memory_bytes=trainer.peak_memory_bytes(),
         spans=tuple(execution.spans),
     )
 
@@ -107,7 +109,7 @@ def evaluate(execution: Execution, trainer: Trainer) -> Report:
             files.write(paths.model_path(run.run_id, suffix), [content], durable=True)
         text = json.dumps(results | {"run_id": run.run_id}, indent=2, sort_keys=True)
         files.write(paths.report_path(run.run_id), [text.encode()], durable=True)
-    return execution.done(facts=results)
+    return execution.done(facts=results, fingerprint=trainer.fingerprint)
 
 
 def _choose_slices(parameters: Vector, execution: Execution) -> int:
@@ -201,7 +203,7 @@ class _Progress:
         self._examples: list[int] = []
         self._durations_ms: list[float] = []
 
-    def add(self, steps: Steps) -> None:
+    def add(self, steps: StepResults) -> None:
         if not self._losses:
             self._first_step = steps.first_step
         self._losses += [round(float(loss), 6) for loss in steps.losses]

@@ -25,28 +25,44 @@ class Initial(NamedTuple):
     state: Tensors
 
 
-class Steps(NamedTuple):
-    """Consecutive steps just done; parallel lists, one entry a step."""
+class StepResults(Protocol):
+    """Consecutive steps just done; parallel sequences, one entry a step."""
 
-    first_step: int
-    losses: Sequence[float]
-    examples: Sequence[int]
-    durations_ms: Sequence[float]
+    @property
+    def first_step(self) -> int:
+        """0-based."""
+
+    @property
+    def losses(self) -> Sequence[float]:
+        """Mean over the step's examples."""
+
+    @property
+    def examples(self) -> Sequence[int]:
+        """How many."""
+
+    @property
+    def durations_ms(self) -> Sequence[float]:
+        """Milliseconds."""
 
 
 class ShardInProgress(Protocol):
     """One worker's round, somewhere between its first and last step."""
 
-    step: int
-    total_steps: int
+    @property
+    def step(self) -> int:
+        """Steps done."""
+
+    @property
+    def total_steps(self) -> int:
+        """Steps in the whole round."""
 
     def start(self, parameters: Vector, constants: Tensors, state: Tensors) -> None:
         """Assign every variable: parameters of shape (parameters,), seeds derived, accumulators zero."""
 
-    def restore(self, constants: Tensors, checkpoint: Tensors) -> None:
+    def restore(self, constants: Tensors, checkpoint: Tensors) -> object:
         """Go on where a checkpoint was taken, to the bit."""
 
-    def advance(self, steps: int) -> Steps:
+    def advance(self, steps: int) -> StepResults:
         """Do at most that many more steps.
 
         Raises:
@@ -72,7 +88,15 @@ class ShardInProgress(Protocol):
 
 
 class Trainer(Protocol):
-    """A recipe, built and compiled once per execution environment."""
+    """A recipe, built and compiled once per execution environment.
+
+    `fingerprint` names all that decides the bits of its arithmetic.
+    """
+
+    fingerprint: str
+
+    def peak_memory_bytes(self) -> int:
+        """The most memory that this process has held so far."""
 
     def initial(self, run: Run) -> Initial:
         """The model as its seed alone gives it."""

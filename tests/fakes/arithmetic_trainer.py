@@ -7,12 +7,13 @@ rows and the worker's own state into the next values, modulo a prime, so that no
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from contracts.records import Run
-from runs.trainer import NO_TENSORS, Initial, Steps, Tensors
+from runs.trainer import NO_TENSORS, Initial, Tensors
 from training.shards import Rows
 from training.vector_files import Vector
 
@@ -21,6 +22,15 @@ PARAMETERS = 6
 TRAINABLE = 5
 
 Numbers = npt.NDArray[np.float64]
+
+
+class Steps(NamedTuple):
+    """Implements runs.trainer.StepResults."""
+
+    first_step: int
+    losses: Sequence[float]
+    examples: Sequence[int]
+    durations_ms: Sequence[float]
 
 
 class ArithmeticShard:
@@ -79,6 +89,11 @@ class ArithmeticShard:
 
 class ArithmeticTrainer:
     """Implements runs.trainer.Trainer."""
+
+    fingerprint = "whole numbers"
+
+    def peak_memory_bytes(self) -> int:
+        return 0
 
     def initial(self, run: Run) -> Initial:
         start = (np.arange(PARAMETERS) * 101.0 + run.settings.seed) % PRIME

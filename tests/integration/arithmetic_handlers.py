@@ -15,7 +15,7 @@ from typing import Any
 
 from contracts.messages import parse_task
 from contracts.records import Run, Task
-from fakes.arithmetic_trainer import ArithmeticShard, ArithmeticTrainer
+from fakes.arithmetic_trainer import ArithmeticShard, ArithmeticTrainer, Steps
 from handlers import wiring
 from runs.combine import clear, combine
 from runs.execute import execute
@@ -23,7 +23,6 @@ from runs.prepare import prepare as prepare_task
 from runs.services import Services
 from runs.train import evaluate, initialise
 from runs.train import train as train_task
-from runs.trainer import Steps
 from stores.sqlite import SqliteStore
 from training.shards import Rows
 
