@@ -90,6 +90,14 @@ def make_settings(values: dict[str, Any]) -> RunSettings:
         return msgspec.convert(values, RunSettings)
     except msgspec.ValidationError as error:
         problem, _, path = str(error).partition(" - at ")
-        option = path.strip("`$.").replace("_", "-") or "settings"
-        received = values.get(path.strip("`$."), "missing")
-        raise InvalidSetting(f"--{option}", repr(received), problem.removeprefix("Expected ")) from None
+        names = path.strip("`$.").split(".")
+        expected = problem.removeprefix("Expected ").replace("`", "")
+        raise InvalidSetting(f"--{'-'.join(names).replace('_', '-')}", _received(values, names), expected) from None
+
+
+def _received(values: dict[str, Any], names: list[str]) -> str:
+    """The value at a path like outer.momentum, as text."""
+    value: Any = values
+    for name in names:
+        value = value.get(name, "missing") if isinstance(value, dict) else getattr(value, name, "missing")
+    return repr(value)

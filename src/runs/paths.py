@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contracts.identifiers import check_run_id
+from contracts.identifiers import check_relative_path, check_run_id
 
 ROUND_FOLDERS = ("parameters", "updates", "state", "outer", "constants")
 """Folders that hold one folder a round, which clearing up removes whole."""
@@ -58,3 +58,8 @@ def model_path(run_id: str, suffix: str) -> str:
 def report_path(run_id: str) -> str:
     """The finished run's figures as JSON."""
     return f"{run_folder(run_id)}/report.json"
+
+
+def export_path(run_id: str, name: str) -> str:
+    """A file or folder made for somebody who copies and then removes it."""
+    return check_relative_path(f"{run_folder(run_id)}/export-{name}")

@@ -11,7 +11,7 @@ class RecipeSummary(msgspec.Struct, frozen=True, kw_only=True):
     """A recipe as data.
 
     `location` is a built-in's name, or `recipes/<digest>.py` on the shared files for a user's own. `settings` are
-    the recipe's own, overrides applied.
+    the recipe's own, overrides applied. `train_examples` is None where only loading the data tells.
     """
 
     name: str
@@ -22,3 +22,4 @@ class RecipeSummary(msgspec.Struct, frozen=True, kw_only=True):
     batch_size: int
     epochs: int
     settings: dict[str, Any]
+    train_examples: int | None = None

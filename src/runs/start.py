@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from contracts.errors import BudgetReached, InvalidSetting
+from contracts.errors import BudgetReached, InvalidSetting, TooManyWorkers
 from contracts.records import Run
 from contracts.settings import RunSettings, make_settings
 from runs.code_version import code_version
@@ -46,6 +46,7 @@ def complete_settings(request: Mapping[str, Any], recipe: RecipeSummary, limits:
 
     Raises:
         InvalidSetting: an unknown option, a value of another type or out of range.
+        TooManyWorkers: there are fewer training examples.
     """
     values = {name: value for name, value in request.items() if name not in _MESSAGE_ONLY and value is not None}
     unknown = set(values) - set(RunSettings.__struct_fields__)
@@ -54,6 +55,8 @@ def complete_settings(request: Mapping[str, Any], recipe: RecipeSummary, limits:
     workers = values.setdefault("workers", DEFAULT_WORKERS)
     if not isinstance(workers, int) or workers < 1:
         raise InvalidSetting("--workers", repr(workers), "a whole number, 1 or more")
+    if recipe.train_examples is not None and workers > recipe.train_examples:
+        raise TooManyWorkers("--workers", str(workers), f"at most {recipe.train_examples}, the training examples")
     concurrency = min(workers, limits.concurrency)
     if "epochs" not in values and "rounds" not in values:
         values["epochs"] = recipe.epochs
@@ -64,6 +67,7 @@ def complete_settings(request: Mapping[str, Any], recipe: RecipeSummary, limits:
         values
         | {
             "recipe": recipe.location,
+            "recipe_name": recipe.name,
             "recipe_digest": recipe.digest,
             "recipe_settings": dict(recipe.settings),
             "dataset": recipe.dataset,
@@ -93,11 +97,11 @@ def warnings(settings: RunSettings) -> list[str]:
     return found
 
 
-def start(services: Services, settings: RunSettings) -> Run:
-    """Create the run. The first reconcile begins it.
+def check_budget(settings: RunSettings) -> None:
+    """Refuse a budget that ends the run before it begins.
 
     Raises:
-        BudgetReached: the budget does not cover even one attempt; nothing was written.
+        BudgetReached: it does not cover even one attempt.
     """
     needed_usd = reservation_usd("train", settings)
     if needed_usd > settings.max_cost_usd:
@@ -107,9 +111,20 @@ def start(services: Services, settings: RunSettings) -> Run:
             f"at least ${needed_usd:.4f}: one attempt of up to {settings.time_limit_s:g} s is held back in full",
             advice="Raise the budget, or lower LAMBDAFIT_TIMEOUT_S or LAMBDAFIT_MEMORY_MB.",
         )
+
+
+def start(services: Services, settings: RunSettings, run_id: str = "") -> Run:
+    """Create the run. The first reconcile begins it.
+
+    Args:
+        run_id: drawn before, where something had to bear its name already.
+    Raises:
+        BudgetReached: the budget does not cover even one attempt; nothing was written.
+    """
+    check_budget(settings)
     now = services.clock.now()
     run = Run(
-        run_id=services.randomness.run_id(),
+        run_id=run_id or services.randomness.run_id(),
         settings=settings,
         code_version=code_version(),
         created_at=now,

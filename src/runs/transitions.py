@@ -197,4 +197,5 @@ def _bill(task: Task, claim: Claim, outcome: str, settings: RunSettings, ended_a
         started_at=claim.claimed_at,
         ended_at=ended_at,
         cost_usd=attempt_cost_usd(task.key.kind, ended_at - claim.claimed_at, settings),
+        request_id=claim.request_id,
     )
