@@ -65,6 +65,7 @@ def summarise_recipe(name_or_path: str, location: str, overrides: Mapping[str, A
         batch_size=recipe.batch_size,
         epochs=recipe.epochs,
         settings=resolve_settings(recipe, overrides),
+        overridden=tuple(overrides),
         train_examples=source.train_examples,
     )
 

@@ -11,7 +11,8 @@ class RecipeSummary(msgspec.Struct, frozen=True, kw_only=True):
     """A recipe as data.
 
     `location` is a built-in's name, or `recipes/<digest>.py` on the shared files for a user's own. `settings` are
-    the recipe's own, overrides applied. `train_examples` is None where only loading the data tells.
+    the recipe's own, overrides applied; `overridden` names those that were set by hand. `train_examples` is None
+    where only loading the data tells.
     """
 
     name: str
@@ -22,4 +23,5 @@ class RecipeSummary(msgspec.Struct, frozen=True, kw_only=True):
     batch_size: int
     epochs: int
     settings: dict[str, Any]
+    overridden: tuple[str, ...] = ()
     train_examples: int | None = None

@@ -12,12 +12,12 @@ from typing import Any
 from contracts.errors import BudgetReached, InvalidSetting, TooManyWorkers
 from contracts.records import Run
 from contracts.settings import RunSettings, make_settings
+from runs import defaults
 from runs.code_version import code_version
 from runs.cost import reservation_usd
 from runs.recipe_summary import RecipeSummary
 from runs.services import Services
 
-MIN_DEFAULT_BATCH = 8
 TRIED_WORKERS = 8
 DEFAULT_RECIPE = "digits-mlp"
 DEFAULT_WORKERS = 4
@@ -60,16 +60,18 @@ def complete_settings(request: Mapping[str, Any], recipe: RecipeSummary, limits:
     concurrency = min(workers, limits.concurrency)
     if "epochs" not in values and "rounds" not in values:
         values["epochs"] = recipe.epochs
-    values.setdefault("batch_size", default_batch_size(recipe.batch_size, workers))
-    if values.get("sync") == "gradients" and "outer" not in values:
-        values["outer"] = _outer_like_inner(recipe)
+    sync = values.setdefault("sync", "local")
+    batch_size = values.setdefault("batch_size", defaults.batch_size(recipe, workers))
+    if not isinstance(batch_size, int) or batch_size < 1:
+        raise InvalidSetting("--batch-size", repr(batch_size), "a whole number, 1 or more")
     return make_settings(
         values
         | {
             "recipe": recipe.location,
             "recipe_name": recipe.name,
             "recipe_digest": recipe.digest,
-            "recipe_settings": dict(recipe.settings),
+            "recipe_settings": defaults.recipe_settings(recipe, batch_size, sync),
+            "outer": defaults.outer(values.get("outer", {}), recipe, workers, sync),
             "dataset": recipe.dataset,
             "concurrency": concurrency,
             "threads": max(1, limits.cores // concurrency),
@@ -77,11 +79,6 @@ def complete_settings(request: Mapping[str, Any], recipe: RecipeSummary, limits:
             "memory_mb": limits.memory_mb,
         }
     )
-
-
-def default_batch_size(recipe_batch_size: int, workers: int) -> int:
-    """A worker's share of the recipe's batch, at least 8, so that N workers step on as many examples as one."""
-    return min(recipe_batch_size, max(MIN_DEFAULT_BATCH, recipe_batch_size // workers))
 
 
 def warnings(settings: RunSettings) -> list[str]:
@@ -132,12 +129,3 @@ def start(services: Services, settings: RunSettings, run_id: str = "") -> Run:
     )
     services.store.create_run(run)
     return run
-
-
-def _outer_like_inner(recipe: RecipeSummary) -> dict[str, Any]:
-    """With gradients the outer optimizer is the only one: it takes the recipe's own rate."""
-    return {
-        "kind": "momentum",
-        "learning_rate": recipe.settings.get("learning_rate", 0.01),
-        "momentum": recipe.settings.get("momentum", 0.9),
-    }

@@ -29,6 +29,7 @@ class FolderFiles:
         """See `SharedFiles.write`."""
         target = self._resolve(path)
         temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}{TEMPORARY_SUFFIX}")
+        left = temporary
         try:
             target.parent.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
             written = 0
@@ -36,16 +37,18 @@ class FolderFiles:
             try:
                 for buffer in buffers:
                     written += _write_all(descriptor, memoryview(buffer).cast("B"))
+                # Renamed before it is synchronised: nobody opens it before its report, and the second of the two
+                # synchronisations then finds nothing left to do.
+                temporary.rename(target)
+                left = target
                 if durable:
                     os.fsync(descriptor)
+                    _sync_folder(target.parent)
             finally:
                 os.close(descriptor)
-            temporary.rename(target)
-            if durable:
-                _sync_folder(target.parent)
         except OSError as error:
             with contextlib.suppress(OSError):
-                temporary.unlink()
+                left.unlink()
             raise _write_error(path, error) from error
         return written
 

@@ -13,10 +13,13 @@ import numpy as np
 import numpy.typing as npt
 
 from contracts.records import RoundPlan
-from contracts.settings import RunSettings
+from contracts.settings import RunSettings, Sync
 
 DEFAULT_ROUNDS_PER_EPOCH = 12
 """About 12 rounds an epoch held accuracy best in the convergence benchmark (docs/adr/0004)."""
+
+MIN_DEFAULT_STEPS = 16
+"""Shorter rounds spend more time on the round than on its steps."""
 
 IN_MEMORY_BLOCK_ROWS = 1
 """Data that fit in memory are shuffled row by row."""
@@ -34,9 +37,7 @@ def plan_rounds(examples: int, settings: RunSettings) -> RoundPlan:
     """
     step_examples = settings.batch_size * settings.workers
     steps_per_epoch = math.ceil(examples / step_examples)
-    steps = settings.steps_per_round or (
-        1 if settings.sync == "gradients" else math.ceil(steps_per_epoch / DEFAULT_ROUNDS_PER_EPOCH)
-    )
+    steps = settings.steps_per_round or _default_steps(steps_per_epoch, settings.sync)
     examples_per_round = min(steps * step_examples, examples)
     rounds_per_epoch = math.ceil(examples / examples_per_round)
     if rounds_per_epoch > 1 and examples - (rounds_per_epoch - 1) * examples_per_round < settings.workers:
@@ -57,6 +58,12 @@ def plan_rounds(examples: int, settings: RunSettings) -> RoundPlan:
         epochs_per_round=epochs_per_round,
         total_rounds=total,
     )
+
+
+def _default_steps(steps_per_epoch: int, sync: Sync) -> int:
+    if sync == "gradients":
+        return 1
+    return min(steps_per_epoch, max(MIN_DEFAULT_STEPS, math.ceil(steps_per_epoch / DEFAULT_ROUNDS_PER_EPOCH)))
 
 
 def epochs_of_round(plan: RoundPlan, round_index: int, epochs: int | None) -> range:
