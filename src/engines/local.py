@@ -29,6 +29,9 @@ from runs.start import EngineLimits
 from stores.shared_files import FolderFiles
 from stores.sqlite import SqliteStore
 
+MEMORY_VARIABLES = {"MALLOC_MMAP_THRESHOLD_": str(1 << 30), "MALLOC_TRIM_THRESHOLD_": str(1 << 30)}
+"""glibc keeps large vectors' memory from round to round: fresh pages cost as much as reading a file into them."""
+
 SWEEP_S = 1.0
 DEFAULT_TIME_LIMIT_S = 900.0
 DEFAULT_MEMORY_MB = 3_008
@@ -191,7 +194,7 @@ class LocalEngine:
 
 def functions(run_settings: RunSettings, threads: int, handlers: Mapping[str, str]) -> list[Function]:
     """The functions that tasks are sent to, as `template.yaml` describes them for AWS."""
-    library_threads = {name: str(threads) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+    variables = {name: str(threads) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")} | MEMORY_VARIABLES
     light_memory_mb = max(LIGHT_MEMORY_MB, run_settings.memory_mb)
     return [
         Function(
@@ -200,7 +203,7 @@ def functions(run_settings: RunSettings, threads: int, handlers: Mapping[str, st
             concurrency=run_settings.concurrency,
             time_limit_s=run_settings.time_limit_s,
             memory_mb=run_settings.memory_mb if name == "train" else light_memory_mb,
-            environment=library_threads,
+            environment=variables,
         )
         for name, handler in handlers.items()
     ]

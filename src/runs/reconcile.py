@@ -28,15 +28,16 @@ def reconcile(services: Services, run_id: str) -> tuple[Run, float]:
     Returns:
         the run as it then stands, and when to look again if nothing is heard, in seconds since 1970.
     """
+    state = load_state(services, run_id)
     for _ in range(MAX_TURNS):
-        state = load_state(services, run_id)
         now = services.clock.now()
         actions = decide(state, now)
-        # A lost condition means that somebody else moved the run; a saved run opens its next stage. Either way
-        # the state is another one now. Offers alone change nothing that could be decided on at once.
-        moved = [_carry_out(services, run_id, state.run, action) for action in actions]
-        if not any(moved):
+        followers = [_carry_out(services, state, action) for action in actions]
+        if all(follower is state for follower in followers):
+            # Offers alone change nothing that could be decided on at once.
             return state.run, next_wake_s(state, now) if not actions else now + state.run.settings.offer_s
+        # A saved run opens its next stage, whose tasks are known; a lost condition means that somebody else moved on.
+        state = followers[0] if len(followers) == 1 and followers[0] else load_state(services, run_id)
     raise LambdafitStuck(run_id)
 
 
@@ -56,8 +57,10 @@ def invocation_ended(services: Services, message: TaskMessage, request_id: str, 
         whether that changed anything.
     """
     while True:
-        run = services.store.load_run(message.run_id)
         task = services.store.load_task(message.run_id, message.key)
+        if task is None or task.status not in ("OFFERED", "CLAIMED"):
+            return False
+        run = services.store.load_run(message.run_id)
         lost = (
             error
             or InvocationFailed(
@@ -73,21 +76,27 @@ def invocation_ended(services: Services, message: TaskMessage, request_id: str, 
             return True
 
 
-def _carry_out(services: Services, run_id: str, run: Run, action: Action) -> bool:
-    """One conditional write, then its invocation. Returns whether the state must be read again."""
+def _carry_out(services: Services, state: RunState, action: Action) -> RunState | None:
+    """One conditional write, then its invocation.
+
+    Returns:
+        the state that follows: the same where nothing can be decided on at once; None where it must be read again.
+    """
+    run = state.run
     if isinstance(action, SaveRun):
-        services.store.save_run(action.run, action.record)
-        return True
+        if not services.store.save_run(action.run, action.record):
+            return None
+        return RunState(action.run, state.tasks if action.run.round_index == run.round_index else {})
     if action.message is None:
-        services.store.save_task(run_id, action.task)
-        return True
-    if not services.store.save_task(run_id, action.task, stage=run.stage):
-        return True
+        services.store.save_task(run.run_id, action.task)
+        return None
+    if not services.store.save_task(run.run_id, action.task, stage=run.stage):
+        return None
     try:
         services.invoker.invoke(FUNCTIONS[action.task.key.kind], action.message.to_event())
     except LambdafitError as error:
         # Refused at once (throttled): the offer stays and is sent again when it expires.
         if not error.retryable:
             invocation_ended(services, action.message, "", error.record())
-            return True
-    return False
+            return None
+    return state

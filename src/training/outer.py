@@ -6,13 +6,22 @@ Every operation is element by element, so cutting the vector into slices cannot 
 from __future__ import annotations
 
 import math
-from collections.abc import MutableMapping
-from typing import Any
+from collections.abc import MutableMapping, Sequence
 
 import numpy as np
 
-from contracts.settings import OuterSettings
+from contracts.settings import OuterKind, OuterSettings
 from training.vector_files import Vector
+
+_BLOCK = 1 << 15
+"""Values at a time: with the state, some 0.5 MB."""
+
+_STATE: dict[OuterKind, tuple[str, ...]] = {
+    "sgd": (),
+    "momentum": ("momentum",),
+    "nesterov": ("momentum",),
+    "adam": ("first_moment", "second_moment"),
+}
 
 
 def outer_step(
@@ -34,44 +43,40 @@ def outer_step(
         state: empty before the first round; vectors of shape (slice,), changed in place.
         round_index: 1-based.
     """
-    rate = settings.learning_rate
+    for name in _STATE[settings.kind]:
+        state.setdefault(name, np.zeros_like(parameters))
+    for start in range(0, parameters.size, _BLOCK):  # what one step touches stays in the cache
+        block = slice(start, start + _BLOCK)
+        own = [state[name][block] for name in _STATE[settings.kind]]
+        _to_step(gradient[block], own, settings, round_index)
+        parameters[block] -= gradient[block]
+
+
+def _to_step(gradient: Vector, state: Sequence[Vector], settings: OuterSettings, round_index: int) -> None:
+    """Turns `gradient`, of shape (block,), into the step to subtract, and moves the state on."""
+    rate, beta = settings.learning_rate, settings.momentum
     match settings.kind:
         case "sgd":
             gradient *= rate
-        case "momentum" | "nesterov":
-            momentum = _vector(state, "momentum", parameters)
-            momentum *= settings.momentum
+        case "momentum":
+            (momentum,) = state
+            momentum *= beta
             momentum += gradient
-            if settings.kind == "momentum":
-                np.multiply(momentum, rate, out=gradient)
-            else:
-                gradient += settings.momentum * momentum
-                gradient *= rate
+            np.multiply(momentum, rate, out=gradient)
+        case "nesterov":
+            (momentum,) = state
+            momentum *= beta
+            momentum += gradient
+            gradient += beta * momentum
+            gradient *= rate
         case "adam":
-            _adam(parameters, gradient, state, settings, round_index)
-    parameters -= gradient
-
-
-def _adam(
-    parameters: Vector, gradient: Vector, state: MutableMapping[str, Vector], settings: OuterSettings, round_index: int
-) -> None:
-    """Turns `gradient` into the step to subtract."""
-    beta_1, beta_2 = settings.momentum, settings.beta_2
-    first = _vector(state, "first_moment", parameters)
-    second = _vector(state, "second_moment", parameters)
-    first *= beta_1
-    first += (1 - beta_1) * gradient
-    second *= beta_2
-    second += (1 - beta_2) * np.square(gradient)
-    correction = math.sqrt(1 - beta_2**round_index) / (1 - beta_1**round_index)
-    np.sqrt(second, out=gradient)
-    gradient += settings.epsilon
-    np.divide(first, gradient, out=gradient)
-    gradient *= settings.learning_rate * correction
-
-
-def _vector(state: MutableMapping[str, Any], name: str, like: Vector) -> Vector:
-    if name not in state:
-        state[name] = np.zeros_like(like)
-    vector: Vector = state[name]
-    return vector
+            first, second = state
+            first *= beta
+            first += (1 - beta) * gradient
+            second *= settings.beta_2
+            second += (1 - settings.beta_2) * np.square(gradient)
+            correction = math.sqrt(1 - settings.beta_2**round_index) / (1 - beta**round_index)
+            np.sqrt(second, out=gradient)
+            gradient += settings.epsilon
+            np.divide(first, gradient, out=gradient)
+            gradient *= rate * correction

@@ -8,6 +8,7 @@ disjoint, complete and never empty.
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -80,6 +81,7 @@ def epochs_of_round(plan: RoundPlan, round_index: int, epochs: int | None) -> ra
     return range(first, last if epochs is None else min(last, epochs))
 
 
+@lru_cache(maxsize=2)
 def epoch_order(examples: int, seed: int, epoch: int, block_rows: int = IN_MEMORY_BLOCK_ROWS) -> Rows:
     """All row numbers in the order of one epoch: blocks in random order, rows of a block side by side.
 
@@ -88,11 +90,15 @@ def epoch_order(examples: int, seed: int, epoch: int, block_rows: int = IN_MEMOR
     """
     random = np.random.Generator(np.random.Philox(key=[seed, epoch]))
     if block_rows == 1:
-        return random.permutation(examples)
+        order = random.permutation(examples)
+        order.flags.writeable = False  # it is kept for the epoch's other rounds
+        return order
     blocks = random.permutation(math.ceil(examples / block_rows))
     rows = blocks[:, None] * block_rows + np.arange(block_rows)  # (blocks, block_rows)
     flat = rows.reshape(-1)
-    return flat[flat < examples]
+    order = flat[flat < examples]
+    order.flags.writeable = False
+    return order
 
 
 def shard(
