@@ -15,9 +15,8 @@ from contracts.errors import LambdafitError, ModelNotReady, TornFile
 from contracts.ports import SharedFiles
 from contracts.records import Run
 from runs import paths
-from runs.keras_trainer import KerasTrainer
 from runs.services import Services
-from runs.trainer import NO_TENSORS, Tensors, parameters_digest
+from runs.trainer import NO_TENSORS, Tensors, Trainer, parameters_digest
 from training.compiled import CompiledRecipe, compiled_recipe
 from training.datasets.source import source_named
 from training.export import predict as predict_examples
@@ -55,7 +54,7 @@ def predict(services: Services, run_id: str, images: Sequence[str]) -> dict[str,
     return _with_parameters(services, run_id, look)
 
 
-def evaluate(services: Services, trainer: KerasTrainer, run_id: str) -> dict[str, Any]:
+def evaluate(services: Services, trainer: Trainer, run_id: str) -> dict[str, Any]:
     """Loss and accuracy of the run's parameters on the validation and test sets.
 
     Raises:
@@ -70,7 +69,7 @@ def evaluate(services: Services, trainer: KerasTrainer, run_id: str) -> dict[str
     return _with_parameters(services, run_id, look)
 
 
-def export(services: Services, trainer: KerasTrainer, run_id: str, suffix: str, name: str) -> dict[str, Any]:
+def export(services: Services, trainer: Trainer, run_id: str, suffix: str, name: str) -> dict[str, Any]:
     """Write the model as a file of the run's folder, whoever asked copies it from there and removes it.
 
     Args:

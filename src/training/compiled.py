@@ -13,9 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import keras
 import numpy as np
-import tensorflow as tf
 
 from contracts.errors import RecipeFailed
 from contracts.settings import Sync
@@ -23,6 +21,7 @@ from training import graphs
 from training.datasets.source import source_named
 from training.derived_seeds import generator_state
 from training.failures import code_file, recipe_code
+from training.framework import keras, tf
 from training.parameters import ModelVariables, Vector, assign_named, read, unique_names, write
 from training.recipe import Recipe, load_recipe, recipe_digest, recipe_file
 
@@ -116,9 +115,9 @@ class CompiledRecipe:
         return {f"gradient/{name}": variable for name, variable in zip(names, self.accumulators, strict=False)}
 
     def tensor(self, array: Vector) -> tf.Tensor:
-        """`array` as a tensor. The newest is kept, as the same data are used round after round."""
+        """`array` as a tensor, which is a copy. The newest is kept: the same data serve round after round."""
         if self._data is None or self._data[0]() is not array:
-            self._data = (weakref.ref(array), tf.constant(array))
+            self._data = (weakref.ref(array), tf.convert_to_tensor(array))
         return self._data[1]
 
     def train_function(self, x: tf.Tensor, y: tf.Tensor) -> Callable[..., Any]:

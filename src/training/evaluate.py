@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import tensorflow as tf
-
 from training.compiled import CompiledRecipe
 from training.failures import recipe_code
+from training.framework import tf
 from training.parameters import Vector
 
 BATCH_SIZE = 512
@@ -35,7 +34,7 @@ def evaluate(
         RecipeFailed: the recipe's code raised.
     """
     compiled.assign(theta, constants)
-    x_tensor, y_tensor = tf.constant(x), tf.constant(y)
+    x_tensor, y_tensor = tf.convert_to_tensor(x), tf.convert_to_tensor(y)
     function = compiled.evaluate_function(x_tensor, y_tensor)
     with recipe_code(compiled.file, "evaluating"):
         loss_sum, score = function(x_tensor, y_tensor, tf.constant(batch_size)).numpy().tolist()

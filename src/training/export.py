@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-import tensorflow as tf
 from safetensors.numpy import save as save_safetensors
 
 from training.compiled import CompiledRecipe
 from training.failures import recipe_code
+from training.framework import tf
 from training.parameters import Vector
 
 _PREDICT_BATCH = 512
@@ -45,10 +45,10 @@ def predict(compiled: CompiledRecipe, theta: Vector, constants: Mapping[str, Vec
         shape (examples, outputs).
     """
     compiled.assign(theta, constants)
-    function = compiled.predict_function(tf.constant(x[:1]))
+    function = compiled.predict_function(tf.convert_to_tensor(x[:1]))
     with recipe_code(compiled.file, "predicting"):
         parts = [
-            function(tf.constant(x[start : start + _PREDICT_BATCH])).numpy()
+            function(tf.convert_to_tensor(x[start : start + _PREDICT_BATCH])).numpy()
             for start in range(0, len(x), _PREDICT_BATCH)
         ]
     return np.concatenate(parts)

@@ -10,10 +10,8 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-import keras
-import tensorflow as tf
-
 from contracts.errors import RecipeFailed
+from training.framework import keras, tf
 
 if TYPE_CHECKING:
     from training.compiled import CompiledRecipe

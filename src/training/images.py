@@ -20,14 +20,14 @@ _BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error,
 _SIXTEEN_BITS = ("I;16", "I;16B", "I;16L", "I;16N", "I")
 
 
-def read_image(path: Path, shape: tuple[int, ...], max_level: int = 255) -> Array:
+def read_image(path: Path, shape: tuple[int, ...], max_level: float = 255) -> Array:
     """One picture as grey levels or colours, whichever the model takes.
 
     Args:
         shape: the model's input: (height, width), (height, width, 1) or (height, width, 3).
-        max_level: what white becomes.
+        max_level: what white becomes. Levels are whole numbers, but fractions where this is 1 or less.
     Returns:
-        uint8 of that shape.
+        that shape, uint8, or float32 for fractions.
     Raises:
         InvalidImage: not a picture, cut off, or of another size.
     """
@@ -48,8 +48,8 @@ def read_image(path: Path, shape: tuple[int, ...], max_level: int = 255) -> Arra
         raise InvalidImage(str(path), "there is no such file") from None
     except (*_BROKEN, Image.DecompressionBombWarning) as error:
         raise InvalidImage(str(path), f"it cannot be read as a picture ({error})") from None
-    levels = np.rint(pixels.astype(np.float64) * (max_level / 255)).astype(np.uint8)
-    return levels.reshape(shape)
+    levels = pixels.reshape(shape) * (max_level / 255)  # float64, (height, width[, channels])
+    return levels.astype(np.float32) if max_level <= 1 else np.rint(levels).astype(np.uint8)
 
 
 def _eight_bits(picture: Image.Image) -> Image.Image:

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import tensorflow as tf
 
 from contracts.errors import NoExamples, NotFinite
 from contracts.settings import Sync
 from training.compiled import CompiledRecipe, Tensors
 from training.failures import recipe_code
+from training.framework import tf
 from training.parameters import Vector, assign_named, flatten, read
 
 _TIMED_MS = 20.0
@@ -84,7 +84,7 @@ class ShardRun:
             raise ValueError(f"the work is for sync={work.sync!r}, the recipe was compiled for {compiled.sync!r}")
         self._compiled = compiled
         self._work = work
-        self._x, self._y = compiled.tensor(x), tf.constant(y)
+        self._x, self._y = compiled.tensor(x), tf.convert_to_tensor(y)
         self._rows = tf.constant(np.concatenate(work.pieces).astype(np.int64))  # (examples,)
         self._starts, self._ends = _cuts(work)  # each (steps,)
         self._function = compiled.train_function(self._x, self._y)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import platform
-import sys
 from functools import cache
 from pathlib import Path
 
@@ -26,11 +24,8 @@ def pin_threads(threads: int) -> None:
     Raises:
         EnvironmentFailed: TensorFlow already runs with another number of threads.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     os.environ["OMP_NUM_THREADS"] = str(threads)  # oneDNN's own pool, where it was built with OpenMP
-    _import_tensorflow()
-    import tensorflow as tf
+    from training.framework import tf
 
     config = tf.config.threading
     now = (config.get_intra_op_parallelism_threads(), config.get_inter_op_parallelism_threads())
@@ -45,38 +40,12 @@ def pin_threads(threads: int) -> None:
     _pinned = True
 
 
-def _import_tensorflow() -> None:
-    """Import TensorFlow and Keras in two thirds of the time that a plain import takes.
-
-    Keras imports scikit-learn (and with it SciPy's statistics, 1 s) for wrappers that are not used here; a None
-    in `sys.modules` makes that one import fail, which Keras allows for. The garbage collector has nothing to
-    find while modules load, and need not look at them again later.
-    """
-    if "tensorflow" in sys.modules and "keras" in sys.modules:
-        return
-    held_back = "sklearn" not in sys.modules
-    collecting = gc.isenabled()
-    gc.disable()
-    if held_back:
-        sys.modules["sklearn"] = None  # type: ignore[assignment]
-    try:
-        import keras  # noqa: F401
-        import tensorflow  # noqa: F401
-    finally:
-        if held_back:
-            del sys.modules["sklearn"]
-        gc.freeze()
-        if collecting:
-            gc.enable()
-
-
 def fingerprint() -> str:
     """What two machines must have in common to compute the same bits, for people to read.
 
     The caches' sizes are part of it: Eigen and oneDNN cut matrices by them, which orders the sums.
     """
-    import keras
-    import tensorflow as tf
+    from training.framework import keras, tf
 
     threads = tf.config.threading.get_intra_op_parallelism_threads()
     pinned = f"{threads} thread{'s' * (threads != 1)}, deterministic" if _pinned else "threads not pinned"

@@ -196,8 +196,8 @@ def read(variable: Any) -> Vector:
 
 
 def write(variable: Any, value: Vector) -> None:
-    """Assign a copy of `value`: TensorFlow may keep an array's own memory, which the caller goes on using."""
-    variable.assign(np.array(value, dtype=_numpy_dtype(variable), copy=True))
+    """Assign `value`, which TensorFlow copies: the caller may change the array afterwards."""
+    variable.assign(np.asarray(value, dtype=_numpy_dtype(variable)))
 
 
 def unique_names(variables: Sequence[Any]) -> tuple[str, ...]:

@@ -51,7 +51,7 @@ class DataSource:
         base_url: files are fetched from here where they are not found; it ends in a slash.
         license: the terms that the data are under.
         input_shape: one example's shape.
-        max_level: of a picture's pixels, what white is in `x`.
+        max_level: of a picture's pixels, what white is in `x`; 1 where they are fractions.
         class_names: by label; empty for regression.
     """
 
@@ -63,7 +63,7 @@ class DataSource:
     train_examples: int | None = None
     test_examples: int | None = None
     input_shape: tuple[int, ...] | None = None
-    max_level: int = 255
+    max_level: float = 255
     class_names: tuple[str, ...] = ()
 
 

@@ -56,6 +56,6 @@ recipe = Recipe(
     build_optimizer=build_optimizer,
     build_loss=build_loss,
     batch_size=64,
-    epochs=5,
-    settings={"learning_rate": 0.001, "dropout": 0.25, "filters": 32, "units": 128},
+    epochs=6,
+    settings={"learning_rate": 0.002, "dropout": 0.1, "filters": 32, "units": 128},
 )
