@@ -25,6 +25,9 @@ from contracts.records import RoundRecord, Run, RunStatus, Task, TaskKey
 from runs import budget, transitions
 from runs.stages import advance, is_done, required_tasks, torn_inputs, train_again
 
+IN_FLIGHT_PER_PLACE = 2
+"""One attempt at work and one at the door, so that a function that ends finds the next without a decision between."""
+
 CLEAR_LAG = 2
 """Clearing up stays this many rounds behind, so that no running or voidable generation names what it removes."""
 
@@ -120,10 +123,10 @@ def _next_version(run: Run) -> Run:
 
 
 def _wanted(run: Run, tasks: Mapping[TaskKey, Task]) -> list[TaskKey]:
-    """The tasks of this stage that nobody is working on, as many as may run beside those in flight."""
+    """The tasks of this stage that nobody is working on, as many as may be in flight beside the others."""
     keys = [key for key in required_tasks(run) if not is_done(run, tasks.get(key))]
     in_flight = sum(key in tasks and tasks[key].status in ("OFFERED", "CLAIMED") for key in keys)
-    free = max(0, run.settings.concurrency - in_flight)
+    free = max(0, IN_FLIGHT_PER_PLACE * run.settings.concurrency - in_flight)
     waiting = [key for key in keys if key not in tasks or tasks[key].status in ("WAITING", "DONE")]
     clear = _clear_key(run)
     due = [clear] if clear and (clear not in tasks or tasks[clear].status == "WAITING") else []

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from contracts.ports import Clock, Invoker, Randomness, RunStore, SharedFiles, Telemetry
+from training.vector_files import NewestVector
 
 
 @dataclass(frozen=True)
 class Services:
-    """Everything from outside that a use case may touch."""
+    """Everything from outside that a use case may touch, and what a warm environment keeps."""
 
     store: RunStore
     telemetry: Telemetry
@@ -17,3 +18,4 @@ class Services:
     invoker: Invoker
     clock: Clock
     randomness: Randomness
+    newest_parameters: NewestVector = field(default_factory=NewestVector)

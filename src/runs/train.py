@@ -12,7 +12,7 @@ from runs import paths
 from runs.execute import Execution
 from runs.trainer import NO_TENSORS, ShardInProgress, StepResults, Tensors, Trainer, parameters_digest
 from training import shards
-from training.vector_files import Vector, read_tensors, read_vector, slice_bounds, write_tensors, write_vector
+from training.vector_files import Vector, read_tensors, slice_bounds, write_tensors, write_vector
 
 SLICE_BYTES = 32 << 20
 """Bytes of updates that one combine task should reduce: less is not worth an invocation."""
@@ -63,7 +63,7 @@ def train(execution: Execution, trainer: Trainer) -> Report:
     worker_index = execution.task.key.index
     assert run.plan is not None  # noqa: S101 - a run in TRAINING has one
     with execution.span("load"):
-        parameters = read_vector(execution.services.files, run.parameters)
+        parameters = _parameters(execution)
         constants = _constants(execution)
         started_from = _checkpoint(execution) if resume else _worker_state(execution)
     if resume:
@@ -99,7 +99,7 @@ def evaluate(execution: Execution, trainer: Trainer) -> Report:
     """Touch the test set once, with the final parameters; write the model and the run's figures."""
     run, files = execution.run, execution.services.files
     with execution.span("load"):
-        parameters = read_vector(files, run.parameters)
+        parameters = _parameters(execution)
         constants = _constants(execution)
     with execution.span("evaluate"):
         results: dict[str, Any] = dict(trainer.test(run, parameters, constants))
@@ -116,6 +116,11 @@ def _choose_slices(parameters: Vector, execution: Execution) -> int:
     settings = execution.run.settings
     update_bytes = parameters.nbytes * settings.workers
     return max(1, min(round(update_bytes / SLICE_BYTES), settings.concurrency, MAX_SLICES))
+
+
+def _parameters(execution: Execution) -> Vector:
+    """The parameters that the stage begins with, shape (parameters,); not to be written to."""
+    return execution.services.newest_parameters.read(execution.services.files, execution.run.parameters)
 
 
 def _constants(execution: Execution) -> Tensors:

@@ -104,8 +104,8 @@ def test_only_granted_attempts_are_offered() -> None:
     assert offers(decide(state(paid), NOW)) == [(train_key(i), 1) for i in range(4)]
 
 
-def test_no_more_run_side_by_side_than_may() -> None:
-    training = with_grants(run(settings=settings(concurrency=2)), *((train_key(i), 1) for i in range(4)))
+def test_as_many_are_in_flight_as_can_run_and_one_each_waits() -> None:
+    training = with_grants(run(settings=settings(concurrency=1)), *((train_key(i), 1) for i in range(4)))
     assert offers(decide(state(training), NOW)) == [(train_key(0), 1), (train_key(1), 1)]
     assert decide(state(training, claim(train_key(0)), offer(train_key(1))), NOW) == []
     assert offers(decide(state(training, done(train_key(0)), claim(train_key(1))), NOW)) == [(train_key(2), 1)]
