@@ -110,6 +110,23 @@ class Telemetry(Protocol):
         """What came after `cursor`, and the next cursor."""
 
 
+class OpenFile(Protocol):
+    """A file open for reading; a context manager that closes it."""
+
+    def __enter__(self) -> OpenFile:
+        """Itself."""
+
+    def __exit__(self, *error: object) -> None:
+        """Closed."""
+
+    def read_into(self, offset: int, buffer: Any) -> None:
+        """Fill `buffer` from byte `offset` on.
+
+        Raises:
+            TornFile: the file is too short.
+        """
+
+
 class SharedFiles(Protocol):
     """One folder that all functions of a run see. Paths are relative to it, with forward slashes.
 
@@ -126,6 +143,13 @@ class SharedFiles(Protocol):
             the bytes written.
         Raises:
             DiskFull, HomeNotWritable: nothing is left behind.
+        """
+
+    def open(self, path: str) -> OpenFile:
+        """A file for many reads.
+
+        Raises:
+            TornFile: the file is missing.
         """
 
     def read_into(self, path: str, offset: int, buffer: Any) -> None:

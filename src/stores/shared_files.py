@@ -9,7 +9,7 @@ import secrets
 import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from contracts.errors import DiskFull, HomeNotWritable, LambdafitError, TornFile
 from contracts.identifiers import check_relative_path
@@ -17,6 +17,30 @@ from contracts.identifiers import check_relative_path
 FOLDER_MODE = 0o700
 FILE_MODE = 0o600
 TEMPORARY_SUFFIX = ".part"
+
+
+class OpenDescriptor:
+    """Implements `contracts.ports.OpenFile`."""
+
+    def __init__(self, path: str, descriptor: int) -> None:
+        self._path = path
+        self._descriptor = descriptor
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        os.close(self._descriptor)
+
+    def read_into(self, offset: int, buffer: Any) -> None:
+        """See `OpenFile.read_into`."""
+        view = memoryview(buffer).cast("B")
+        done = 0
+        while done < len(view):
+            count = os.preadv(self._descriptor, [view[done:]], offset + done)
+            if count == 0:
+                raise TornFile(self._path, f"it ends at byte {offset + done}", f"at least {offset + len(view)} bytes")
+            done += count
 
 
 class FolderFiles:
@@ -52,22 +76,17 @@ class FolderFiles:
             raise _write_error(path, error) from error
         return written
 
+    def open(self, path: str) -> OpenDescriptor:
+        """See `SharedFiles.open`."""
+        try:
+            return OpenDescriptor(path, os.open(self._resolve(path), os.O_RDONLY))
+        except FileNotFoundError:
+            raise TornFile(path, "there is no such file", "one") from None
+
     def read_into(self, path: str, offset: int, buffer: Any) -> None:
         """See `SharedFiles.read_into`."""
-        view = memoryview(buffer).cast("B")
-        try:
-            descriptor = os.open(self._resolve(path), os.O_RDONLY)
-        except FileNotFoundError:
-            raise TornFile(path, "there is no such file", f"one of at least {offset + len(view)} bytes") from None
-        try:
-            done = 0
-            while done < len(view):
-                count = os.preadv(descriptor, [view[done:]], offset + done)
-                if count == 0:
-                    raise TornFile(path, f"it ends at byte {offset + done}", f"at least {offset + len(view)} bytes")
-                done += count
-        finally:
-            os.close(descriptor)
+        with self.open(path) as file:
+            file.read_into(offset, buffer)
 
     def read(self, path: str) -> bytes:
         """See `SharedFiles.read`."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +11,11 @@ import numpy as np
 from contracts.errors import NoExamples, NotFinite, ShapeMismatch, TornFile
 from contracts.ports import SharedFiles
 from contracts.records import FileRef
-from training.vector_files import BLOCK_BYTES, Vector, read_blocks
+from training.vector_files import PartReader, Vector
+
+
+BLOCK_BYTES = 1 << 17
+"""Of each update at once: with the running sum it stays in a core's second-level cache."""
 
 
 @dataclass(frozen=True)
@@ -52,26 +57,70 @@ def average_slice(files: SharedFiles, updates: Sequence[Update], bounds: Sequenc
     examples = sum(update.examples for update in updates)
     if not examples:
         raise NoExamples("combine", f"{len(updates)} updates of 0 examples")
-    low, high = bounds[slice_index], bounds[slice_index + 1]
-    dtype = np.dtype(updates[0].file.dtype)
-    total = np.zeros(high - low, dtype=dtype)  # (slice,)
-    buffer = np.empty(BLOCK_BYTES, dtype=np.uint8)
-    voids: dict[int, str] = {}
-    torn: TornFile | None = None
     for update in updates:
         if update.file.count != bounds[-1]:
             where = f"update of worker {update.worker_index}"
             raise ShapeMismatch(where, f"{update.file.count} values", f"{bounds[-1]}")
-        weight = dtype.type(update.examples / examples)
-        try:
-            for start, block in read_blocks(files, update.file, slice_index, low, high, buffer):
+    low, high = bounds[slice_index], bounds[slice_index + 1]
+    dtype = np.dtype(updates[0].file.dtype)
+    weights = [dtype.type(update.examples / examples) for update in updates]
+    total = np.empty(high - low, dtype=dtype)  # (slice,)
+    with ExitStack() as files_open:
+        readers = _open_parts(files, updates, slice_index, low, files_open)
+        block_values = BLOCK_BYTES // dtype.itemsize
+        buffer = np.empty(block_values, dtype=dtype)
+        for start in range(0, total.size, block_values):
+            target = total[start : start + block_values]  # (block,)
+            block = buffer[: target.size]
+            target[:] = 0
+            for reader, weight in zip(readers, weights, strict=True):
+                reader.read_next(block)
                 block *= weight
-                total[start : start + block.size] += block
-        except TornFile as error:
-            voids[update.worker_index] = update.nonce
-            torn = torn or error
-    if torn is not None:
-        raise TornUpdates(voids, torn)
+                target += block
+        _check_parts(updates, readers)
     if not np.isfinite(total.sum(dtype=np.float64)) and not np.isfinite(total).all():
         raise NotFinite("combine", f"the mean update of slice {slice_index} is not finite", "finite values")
     return total
+
+
+def _open_parts(
+    files: SharedFiles, updates: Sequence[Update], slice_index: int, low: int, files_open: ExitStack
+) -> list[PartReader]:
+    """Every update's part, open; all that cannot be read to its end are named at once."""
+    readers: list[PartReader] = []
+    torn = _Torn()
+    for update in updates:
+        with torn.noting(update):
+            file = files_open.enter_context(files.open(update.file.path))
+            file.read_into(update.file.bytes - 1, bytearray(1))
+            readers.append(PartReader(file, update.file, slice_index, low))
+    torn.raise_if_any()
+    return readers
+
+
+def _check_parts(updates: Sequence[Update], readers: Sequence[PartReader]) -> None:
+    torn = _Torn()
+    for update, reader in zip(updates, readers, strict=True):
+        with torn.noting(update):
+            reader.check()
+    torn.raise_if_any()
+
+
+class _Torn:
+    """Collects the updates found torn."""
+
+    def __init__(self) -> None:
+        self._voids: dict[int, str] = {}
+        self._first: TornFile | None = None
+
+    @contextmanager
+    def noting(self, update: Update) -> Iterator[None]:
+        try:
+            yield
+        except TornFile as error:
+            self._voids[update.worker_index] = update.nonce
+            self._first = self._first or error
+
+    def raise_if_any(self) -> None:
+        if self._first is not None:
+            raise TornUpdates(self._voids, self._first)

@@ -7,7 +7,7 @@ Files are read, not mapped: on a network file system a file that is cleared unde
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -18,13 +18,10 @@ from safetensors.numpy import load as load_safetensors
 from safetensors.numpy import save as save_safetensors
 
 from contracts.errors import ShapeMismatch, TornFile
-from contracts.ports import SharedFiles
+from contracts.ports import OpenFile, SharedFiles
 from contracts.records import FileRef
 
 Vector = npt.NDArray[np.floating[Any]]
-
-BLOCK_BYTES = 1 << 18
-"""Read this much at once: it stays in a core's second-level cache while it is hashed and added."""
 
 
 def npy_header(dtype: str, count: int) -> bytes:
@@ -94,30 +91,38 @@ class NewestVector:
         return self._kept[1]
 
 
-def read_blocks(
-    files: SharedFiles, ref: FileRef, part: int, low: int, high: int, buffer: npt.NDArray[np.uint8]
-) -> Iterator[tuple[int, Vector]]:
-    """One part of a vector, block by block through `buffer`, hashed on the way.
+class PartReader:
+    """One part of a stored vector, read forwards block by block and hashed on the way.
 
     Args:
-        part: which digest covers values `low` … `high - 1`.
-        buffer: uint8 of shape (BLOCK_BYTES,): overwritten by every block.
-    Yields:
-        the position of the block's first value in the part, and the block: a view of `buffer`.
-    Raises:
-        TornFile: after the last block, if the digest differs; so use nothing before the end.
+        file: the open file of `ref`.
+        part: which of its digests covers values `low` … .
     """
-    dtype = np.dtype(ref.dtype)
-    offset = len(npy_header(ref.dtype, ref.count))
-    per_block = buffer.size // dtype.itemsize
-    digest = xxhash.xxh3_128()
-    for start in range(low, high, per_block):
-        stop = min(start + per_block, high)
-        data = buffer[: (stop - start) * dtype.itemsize]
-        files.read_into(ref.path, offset + start * dtype.itemsize, data)
-        digest.update(data)
-        yield start - low, data.view(dtype)
-    _check(ref, digest.hexdigest(), part)
+
+    def __init__(self, file: OpenFile, ref: FileRef, part: int, low: int) -> None:
+        self._file = file
+        self._ref = ref
+        self._part = part
+        self._offset = len(npy_header(ref.dtype, ref.count)) + low * np.dtype(ref.dtype).itemsize
+        self._digest = xxhash.xxh3_128()
+
+    def read_next(self, block: Vector) -> None:
+        """Fill `block`, of shape (block,), with the next values.
+
+        Raises:
+            TornFile: the file is too short.
+        """
+        self._file.read_into(self._offset, block)
+        self._digest.update(block)
+        self._offset += block.nbytes
+
+    def check(self) -> None:
+        """Once all is read. Nothing that was read may be used before this has returned.
+
+        Raises:
+            TornFile: the part holds other bytes than were reported.
+        """
+        _check(self._ref, self._digest.hexdigest(), self._part)
 
 
 def write_tensors(files: SharedFiles, path: str, tensors: Mapping[str, npt.NDArray[Any]], *, durable: bool) -> FileRef:

@@ -32,6 +32,20 @@ def test_a_stretch_of_a_file_fills_a_buffer(files: SharedFiles) -> None:
     assert buffer.tobytes() == bytes([3, 4, 5, 6])
 
 
+def test_an_open_file_is_read_in_any_order_and_outlives_its_name(files: SharedFiles) -> None:
+    files.write("a", [bytes(range(10))], durable=False)
+    buffer = bytearray(2)
+    with files.open("a") as file:
+        files.remove("a")
+        for offset in (8, 0):
+            file.read_into(offset, buffer)
+            assert bytes(buffer) == bytes([offset, offset + 1])
+        with pytest.raises(TornFile, match="byte 10"):
+            file.read_into(9, buffer)
+    with pytest.raises(TornFile):
+        files.open("a")
+
+
 def test_writing_again_replaces_the_whole_file(files: SharedFiles) -> None:
     files.write("a", [b"long content"], durable=False)
     files.write("a", [b"short"], durable=True)

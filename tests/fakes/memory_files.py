@@ -10,6 +10,27 @@ from contracts.identifiers import check_relative_path
 from fakes.memory_store import no_hook
 
 
+class OpenContent:
+    """Implements OpenFile: as on a file system, an open file's content stays though its name goes."""
+
+    def __init__(self, path: str, content: bytes) -> None:
+        self._path, self._content = path, content
+
+    def __enter__(self) -> OpenContent:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        return None
+
+    def read_into(self, offset: int, buffer: Any) -> None:
+        view = memoryview(buffer).cast("B")
+        content = self._content[offset : offset + len(view)]
+        if len(content) < len(view):
+            wanted = f"at least {offset + len(view)} bytes"
+            raise TornFile(self._path, f"it ends at byte {offset + len(content)}", wanted)
+        view[:] = content
+
+
 class MemoryFiles:
     """Implements SharedFiles. `durable` remembers what was synchronised."""
 
@@ -27,12 +48,12 @@ class MemoryFiles:
         self._hook("after write")
         return len(content)
 
+    def open(self, path: str) -> OpenContent:
+        return OpenContent(path, self.read(path))
+
     def read_into(self, path: str, offset: int, buffer: Any) -> None:
-        view = memoryview(buffer).cast("B")
-        content = self.read(path)[offset : offset + len(view)]
-        if len(content) < len(view):
-            raise TornFile(path, f"it ends at byte {offset + len(content)}", f"at least {offset + len(view)} bytes")
-        view[:] = content
+        with self.open(path) as file:
+            file.read_into(offset, buffer)
 
     def read(self, path: str) -> bytes:
         check_relative_path(path)
