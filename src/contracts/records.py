@@ -157,7 +157,8 @@ class Run(Record, frozen=True, kw_only=True):
     `parameters` are those of round `round_index - 1`: the input of the current round, one file a slice.
     `outer` is the outer optimizer's state beside them. `inputs` is the frozen choice worker → nonce of a
     COMBINING stage; `previous_inputs` that of the round before, which names each worker's own state.
-    `granted` are the open attempts that the budget has been reserved for.
+    `granted` are the open attempts that the budget has been reserved for. `clearing` is the clearing-up under way: it
+    may outlast the round that it began beside.
     """
 
     run_id: str
@@ -200,6 +201,7 @@ class Run(Record, frozen=True, kw_only=True):
     best: Best | None = None
     stop_reason: str = ""
     final_round: int | None = None
+    clearing: TaskKey | None = None
     cleared_through: int = -1
     results: dict[str, Any] = {}
 

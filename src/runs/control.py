@@ -13,6 +13,7 @@ from contracts.settings import RunSettings, make_settings
 from runs import transitions
 from runs.code_version import code_version
 from runs.decide import ended
+from runs.reconcile import load_state
 from runs.services import Services
 
 LIMITS = ("max_cost_usd", "deadline_s", "max_attempts", "target_accuracy", "patience", "time_limit_s", "memory_mb")
@@ -74,7 +75,7 @@ def resume(services: Services, run_id: str, changes: Mapping[str, Any], *, engin
 
 
 def _put_back_tasks(services: Services, run: Run, now: float) -> None:
-    for task in services.store.load_tasks(run.run_id, run.round_index).values():
+    for task in load_state(services, run.run_id).tasks.values():
         if task.status in ("OFFERED", "CLAIMED", "FAILED") or (task.status == "WAITING" and task.failures):
             services.store.save_task(run.run_id, transitions.put_back(task, run.settings, now))
 

@@ -23,15 +23,11 @@ from contracts.errors import (
 from contracts.messages import TaskMessage
 from contracts.records import RoundRecord, Run, RunStatus, Task, TaskKey
 from runs import budget, transitions
-from runs.stages import advance, is_done, required_tasks, torn_inputs, train_again
+from runs.stages import advance, is_done, is_settled, required_tasks, torn_inputs, train_again, visible_tasks
 
 IN_FLIGHT_PER_PLACE = 2
 """One attempt at work and one at the door, so that a function that ends finds the next without a decision between."""
 
-CLEAR_LAG = 2
-"""Clearing up stays this many rounds behind, so that no running or voidable generation names what it removes."""
-
-CLEAR_AT_ONCE_BYTES = 64 << 20
 BACKUP_SHARE_DONE = 0.75
 BACKUP_FACTOR = 3.0
 BACKUP_MIN_S = 15.0
@@ -93,8 +89,7 @@ def decide(state: RunState, now: float) -> list[Action]:
         moved, record = advance(run, tasks, now)
         if moved.ended:
             return [SaveRun(_next_version(moved), record)]
-        still_visible = tasks if moved.round_index == run.round_index else {}
-        return [SaveRun(_granted(_next_version(moved), still_visible), record)]
+        return [SaveRun(_granted(_next_version(moved), visible_tasks(moved, tasks)), record)]
     return _dispatch(state, now)
 
 
@@ -128,7 +123,7 @@ def _wanted(run: Run, tasks: Mapping[TaskKey, Task]) -> list[TaskKey]:
     in_flight = sum(key in tasks and tasks[key].status in ("OFFERED", "CLAIMED") for key in keys)
     free = max(0, IN_FLIGHT_PER_PLACE * run.settings.concurrency - in_flight)
     waiting = [key for key in keys if key not in tasks or tasks[key].status in ("WAITING", "DONE")]
-    clear = _clear_key(run)
+    clear = run.clearing
     due = [clear] if clear and (clear not in tasks or tasks[clear].status == "WAITING") else []
     return waiting[:free] + due
 
@@ -202,22 +197,11 @@ def _first_failure(state: RunState) -> ErrorRecord | None:
 
 
 def _all_done(state: RunState) -> bool:
-    """Whether the stage is complete. A clearing-up in flight is waited for, so that its cost is known."""
+    """Whether the stage is complete. Only the last one waits for a clearing-up, so that nothing is left in flight."""
     run, tasks = state.run, state.tasks
-    if not all(is_done(run, tasks.get(key)) for key in required_tasks(run)):
+    if run.phase == "CLEARING" and not is_settled(run, tasks, run.clearing):
         return False
-    clears = (task for task in tasks.values() if task.key.kind == "clear")
-    return run.phase != "COMBINING" or not any(task.status in ("OFFERED", "CLAIMED") for task in clears)
-
-
-def _clear_key(run: Run) -> TaskKey | None:
-    """The clearing-up that is due beside this round's training, if any."""
-    behind = run.round_index - CLEAR_LAG - run.cleared_through
-    round_bytes = run.parameter_count * 4 * run.settings.workers
-    due = 1 if round_bytes > CLEAR_AT_ONCE_BYTES else 4
-    if run.phase != "TRAINING" or behind < due or run.round_index <= CLEAR_LAG:
-        return None
-    return TaskKey(round_index=run.round_index, kind="clear")
+    return all(is_done(run, tasks.get(key)) for key in required_tasks(run))
 
 
 def _backup_limit_s(state: RunState) -> float | None:

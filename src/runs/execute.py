@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -64,7 +64,12 @@ Work = Callable[[Execution], Report]
 
 
 def execute(
-    message: TaskMessage, services: Services, deadline: Deadline, request_id: str, work: Mapping[str, Work]
+    message: TaskMessage,
+    services: Services,
+    deadline: Deadline,
+    request_id: str,
+    work: Mapping[str, Work],
+    before: Sequence[Span] = (),
 ) -> dict[str, Any]:
     """Claim the task, do it, report.
 
@@ -73,6 +78,7 @@ def execute(
 
     Args:
         work: for each kind of task that this function does, how.
+        before: what took time before this invocation, and on its account.
     Returns:
         what happened, for the log: nobody acts on it.
     Raises:
@@ -82,6 +88,7 @@ def execute(
         raise InvalidMessage("event", f"task is {message.key.kind!r}", f"one of {', '.join(work)} for this function")
     try:
         execution = _claim(message, services, deadline, request_id)
+        execution.spans.extend(before)
     except Refused as refusal:
         return {"run_id": message.run_id, "task": str(message.key), "outcome": "left", "why": str(refusal)}
     try:

@@ -12,14 +12,20 @@ from contracts.records import Run
 from runs import transitions
 from runs.decide import Action, RunState, SaveRun, decide, next_wake_s
 from runs.services import Services
+from runs.stages import visible_tasks
 
 MAX_TURNS = 1_000
 
 
 def load_state(services: Services, run_id: str) -> RunState:
-    """The run and the tasks of its current round."""
+    """The run, the tasks of its current round, and its clearing-up under way."""
     run = services.store.load_run(run_id)
-    return RunState(run, services.store.load_tasks(run_id, run.round_index))
+    tasks = services.store.load_tasks(run_id, run.round_index)
+    if run.clearing is not None and run.clearing.round_index != run.round_index:
+        clear = services.store.load_task(run_id, run.clearing)
+        if clear is not None:
+            tasks[run.clearing] = clear
+    return RunState(run, tasks)
 
 
 def reconcile(services: Services, run_id: str) -> tuple[Run, float]:
@@ -86,7 +92,7 @@ def _carry_out(services: Services, state: RunState, action: Action) -> RunState 
     if isinstance(action, SaveRun):
         if not services.store.save_run(action.run, action.record):
             return None
-        return RunState(action.run, state.tasks if action.run.round_index == run.round_index else {})
+        return RunState(action.run, visible_tasks(action.run, state.tasks))
     if action.message is None:
         services.store.save_task(run.run_id, action.task)
         return None

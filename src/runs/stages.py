@@ -18,6 +18,13 @@ from training.shards import plan_rounds
 
 FINAL_CLEAR_INDEX = 1
 
+CLEAR_LAG = 2
+"""Clearing up stays this many rounds behind, so that no running or voidable generation names what it removes."""
+
+CLEAR_AT_ONCE_BYTES = 64 << 20
+CLEAR_EVERY_ROUNDS = 8
+"""Rounds that leave less than that are cleared several at a time."""
+
 
 def required_tasks(run: Run) -> list[TaskKey]:
     """The tasks that must be done before the run leaves its stage."""
@@ -48,6 +55,16 @@ def is_done(run: Run, task: Task | None) -> bool:
     if task.status != "DONE" or task.report is None:
         return False
     return task.key.kind != "train" or run.voided.get(task.key.index) != task.report.nonce
+
+
+def visible_tasks(run: Run, tasks: Mapping[TaskKey, Task]) -> dict[TaskKey, Task]:
+    """Those of `tasks` that belong to the run's current round, or are its clearing-up under way."""
+    return {key: task for key, task in tasks.items() if key.round_index == run.round_index or key == run.clearing}
+
+
+def is_settled(run: Run, tasks: Mapping[TaskKey, Task], key: TaskKey | None) -> bool:
+    """Whether nothing more will come of a task: its cost is final. True for no task."""
+    return key is None or (key in tasks and tasks[key].status in ("DONE", "FAILED"))
 
 
 def torn_inputs(run: Run, tasks: Mapping[TaskKey, Task]) -> dict[int, str]:
@@ -153,8 +170,8 @@ def _combined(run: Run, tasks: Mapping[TaskKey, Task], slices: list[Report], now
     examples = sum(report.examples for report in workers)
     metrics = {"train/loss": sum(r.metrics["loss"] * r.examples for r in workers) / max(1, examples)}
     metrics |= _validation(workers)
-    cleared = [t.key for t in tasks.values() if t.key.kind == "clear" and t.status == "DONE"]
-    cost_usd = sum(task.cost_usd for task in tasks.values())
+    clearing = None if is_settled(run, tasks, run.clearing) else run.clearing
+    cost_usd = sum(task.cost_usd for task in tasks.values() if task.key != clearing)
     outer = tuple(report.outputs["outer"] for report in slices if "outer" in report.outputs)
     done = replace(
         run,
@@ -164,13 +181,14 @@ def _combined(run: Run, tasks: Mapping[TaskKey, Task], slices: list[Report], now
         inputs={},
         previous_inputs=run.inputs,
         voided={},
-        granted=(),
+        granted=tuple(name for name in run.granted if clearing and name.startswith(f"{clearing}@")),
+        clearing=clearing,
         parameters=tuple(report.outputs["parameters"] for report in slices),
         outer=outer,
         spent_usd=run.spent_usd + cost_usd,
         examples_seen=run.examples_seen + examples,
         train_loss=metrics["train/loss"],
-        cleared_through=run.round_index - 2 if cleared else run.cleared_through,
+        cleared_through=_cleared_through(run, tasks),
     )
     if "val/loss" in metrics:
         done = _with_validation(done, metrics, run.parameters)
@@ -186,9 +204,24 @@ def _combined(run: Run, tasks: Mapping[TaskKey, Task], slices: list[Report], now
         cost_usd=cost_usd,
     )
     stop = _stop_reason(done, run.plan.total_rounds)
-    if stop:
-        done = _stopped(done, stop)
-    return done, record
+    return _stopped(done, stop) if stop else _with_clearing(done), record
+
+
+def _cleared_through(run: Run, tasks: Mapping[TaskKey, Task]) -> int:
+    task = tasks.get(run.clearing) if run.clearing else None
+    if task is None or task.status != "DONE":
+        return run.cleared_through
+    return int(_report(task).facts["through"])
+
+
+def _with_clearing(run: Run) -> Run:
+    """The run with a clearing-up begun, if one is due: each round where rounds leave much, else now and then."""
+    behind = run.round_index - CLEAR_LAG - run.cleared_through
+    round_bytes = run.parameter_count * 4 * run.settings.workers
+    due = 1 if round_bytes > CLEAR_AT_ONCE_BYTES else CLEAR_EVERY_ROUNDS
+    if run.clearing is not None or behind < due or run.round_index <= CLEAR_LAG:
+        return run
+    return replace(run, clearing=TaskKey(round_index=run.round_index, kind="clear"))
 
 
 def _validation(workers: list[Report]) -> dict[str, float]:

@@ -20,6 +20,7 @@ SHAPES = {
     "three workers, two slices": settings(),
     "two workers that run one at a time": settings(workers=2, concurrency=1, rounds=5, epochs=None),
     "one worker with long rounds": settings(workers=1, slices=1, steps_per_round=40, epochs=3, concurrency=1),
+    "many rounds, cleared as it goes": settings(workers=2, slices=1, steps_per_round=1, rounds=22, epochs=None),
     "stops by patience, best parameters kept": settings(patience=1, epochs=5, validate_every_rounds=1),
 }
 

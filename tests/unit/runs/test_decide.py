@@ -248,16 +248,53 @@ def test_a_straggler_gets_one_backup() -> None:
     assert decide(state(training, *fast, actions[0].task), NOW + 19) == []
 
 
+def at_round(round_index: int, **changes: object) -> RunState:
+    """A run about to commit a round."""
+    plan = RoundPlan(examples=100, examples_per_round=5, rounds_per_epoch=20, epochs_per_round=1, total_rounds=60)
+    values = {"phase": "COMBINING", "inputs": {i: f"n{i}" for i in range(4)}, "round_index": round_index, "plan": plan}
+    combining = run(**(values | changes))
+    workers = [
+        done(TaskKey(round_index=round_index, kind="train", index=i), nonce=f"n{i}", metrics={"loss": 1.0})
+        for i in range(4)
+    ]
+    slices = [done(TaskKey(round_index=round_index, kind="combine", index=i, generation=1)) for i in range(2)]
+    return state(combining, *workers, *slices)
+
+
 def test_clearing_up_stays_two_rounds_behind() -> None:
     def clear_due(**changes: object) -> bool:
-        training = run(round_index=9, **changes)
-        begun = saved_run(decide(state(training), NOW))
-        return any("clear" in token for token in begun.granted)
+        following = saved_run(decide(at_round(12, **changes), NOW))
+        assert (following.clearing is not None) == any("clear" in token for token in following.granted)
+        return following.clearing is not None
 
     assert clear_due(cleared_through=3)
-    assert not clear_due(cleared_through=5)
-    assert clear_due(cleared_through=6, parameter_count=50_000_000), "large files go every round"
-    assert not clear_due(cleared_through=7, parameter_count=50_000_000)
+    assert not clear_due(cleared_through=4), "small files are cleared several rounds at a time"
+    assert clear_due(cleared_through=10, parameter_count=50_000_000), "large files go every round"
+    assert not clear_due(cleared_through=11, parameter_count=50_000_000)
+
+
+CLEAR = TaskKey(round_index=11, kind="clear")
+
+
+def test_a_round_does_not_wait_for_the_clearing_up_but_its_cost_is_counted() -> None:
+    before = at_round(12, clearing=CLEAR, granted=(budget.token(CLEAR, 1),), cleared_through=1)
+    slow = RunState(before.run, {**before.tasks, CLEAR: claim(CLEAR)})
+    following = saved_run(decide(slow, NOW))
+    assert following.round_index == 13 and following.clearing == CLEAR
+    assert budget.token(CLEAR, 1) in following.granted, "its money stays held back"
+    assert following.spent_usd == pytest.approx(0.006)
+
+    ended = done(CLEAR, facts={"through": 9}, outputs={})
+    settled = saved_run(decide(RunState(before.run, {**before.tasks, CLEAR: ended}), NOW))
+    assert settled.cleared_through == 9 and settled.clearing is None
+    assert settled.spent_usd == pytest.approx(0.007)
+
+
+def test_only_the_last_stage_waits_for_the_clearing_up() -> None:
+    final = TaskKey(round_index=13, kind="clear", index=1)
+    clearing = run(phase="CLEARING", round_index=13, clearing=CLEAR)
+    assert decide(state(clearing, done(final), claim(CLEAR)), NOW) == []
+    assert saved_run(decide(state(clearing, done(final), done(CLEAR)), NOW)).status == "FINISHED"
 
 
 def test_the_next_look_is_due_when_something_expires() -> None:
