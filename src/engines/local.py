@@ -23,7 +23,7 @@ from engines.local_lambda.invocation import Function, Invocation
 from engines.local_lambda.pool import LocalLambda
 from handlers import wiring
 from runs.cost import LIGHT_MEMORY_MB
-from runs.reconcile import invocation_ended, reconcile
+from runs.reconcile import EndedInvocation, reconcile
 from runs.services import Services
 from runs.start import EngineLimits
 from stores.shared_files import FolderFiles
@@ -162,14 +162,14 @@ class LocalEngine:
         Returns:
             the ended run; after `interrupt` the run as it stands.
         """
+        ended: list[EndedInvocation] = []
         while True:
-            run, wake_at = reconcile(self.services, run_id)
+            run, wake_at = reconcile(self.services, run_id, ended)
             watch(run)
             if run.ended or self._interrupted:
                 return run
             patience_s = max(0.0, min(SWEEP_S, wake_at - self.services.clock.now()))
-            for invocation in self._wait(patience_s):
-                self._note(invocation)
+            ended = [_as_ended(invocation) for invocation in self._wait(patience_s)]
 
     def interrupt(self) -> None:
         """Have `conduct` return at once. Safe in a signal handler."""
@@ -191,9 +191,10 @@ class LocalEngine:
             ended.append(self._ended.get())
         return [invocation for invocation in ended if invocation is not None]
 
-    def _note(self, invocation: Invocation) -> None:
-        """Whatever an invocation says of itself: the claim that it still holds ends with it."""
-        invocation_ended(self.services, parse_task(invocation.event), invocation.request_id, invocation.error)
+
+def _as_ended(invocation: Invocation) -> EndedInvocation:
+    """What the reconciler is told. What an invocation says of itself does not count: only its report does."""
+    return EndedInvocation(parse_task(invocation.event), invocation.request_id, invocation.error)
 
 
 def functions(run_settings: RunSettings, threads: int, handlers: Mapping[str, str]) -> list[Function]:

@@ -6,6 +6,9 @@ first, and only who has written invokes.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 from contracts.errors import ErrorRecord, InvocationFailed, LambdafitError
 from contracts.messages import FUNCTIONS, TaskMessage
 from contracts.records import Run
@@ -28,13 +31,26 @@ def load_state(services: Services, run_id: str) -> RunState:
     return RunState(run, tasks)
 
 
-def reconcile(services: Services, run_id: str) -> tuple[Run, float]:
+class EndedInvocation(NamedTuple):
+    """An invocation that is over. `error` says why it failed; None where it returned."""
+
+    message: TaskMessage
+    request_id: str
+    error: ErrorRecord | None
+
+
+def reconcile(services: Services, run_id: str, ended: Sequence[EndedInvocation] = ()) -> tuple[Run, float]:
     """Do all that can be done now.
 
+    Args:
+        ended: invocations known to be over: claims that they still hold end at once, not at their expiry.
     Returns:
         the run as it then stands, and when to look again if nothing is heard, in seconds since 1970.
     """
     state = load_state(services, run_id)
+    noted = [_note_end(services, state, invocation) for invocation in ended]  # each of them, not up to the first
+    if any(noted):
+        state = load_state(services, run_id)
     for _ in range(MAX_TURNS):
         now = services.clock.now()
         actions = decide(state, now)
@@ -54,32 +70,22 @@ class LambdafitStuck(RuntimeError):
         super().__init__(f"run {run_id}: {MAX_TURNS} turns without coming to rest")
 
 
-def invocation_ended(services: Services, message: TaskMessage, request_id: str, error: ErrorRecord | None) -> bool:
-    """Note that an invocation is over: a claim that it still holds ends at once, not at its expiry.
-
-    Args:
-        error: why it failed; None where it returned.
-    Returns:
-        whether that changed anything.
-    """
-    while True:
-        task = services.store.load_task(message.run_id, message.key)
-        if task is None or task.status not in ("OFFERED", "CLAIMED"):
-            return False
-        run = services.store.load_run(message.run_id)
-        lost = (
-            error
-            or InvocationFailed(
-                f"run {message.run_id} {message.key}", "the function returned without a report", "one"
-            ).record()
-        )
-        changed = transitions.claim_ended(task, lost, run.settings, services.clock.now(), request_id=request_id)
-        if changed is None and error is not None:
-            changed = transitions.offer_failed(task, message.attempt, error)
-        if changed is None:
-            return False
-        if services.store.save_task(message.run_id, changed):
-            return True
+def _note_end(services: Services, state: RunState, ended: EndedInvocation) -> bool:
+    """End the claim or offer that an invocation still holds. Returns whether the state must be read again."""
+    message, settings = ended.message, state.run.settings
+    task = state.tasks.get(message.key)
+    where = f"run {state.run.run_id} {message.key}"
+    lost = ended.error or InvocationFailed(where, "the function returned without a report", "one").record()
+    now = services.clock.now()
+    changed = transitions.claim_ended(task, lost, settings, now, request_id=ended.request_id)
+    if changed is None and ended.error is not None:
+        changed = transitions.offer_failed(task, message.attempt, ended.error)
+    if changed is None:
+        return False
+    if not services.store.save_task(state.run.run_id, changed):
+        # Somebody changed the task meanwhile: look again at what it is now.
+        _note_end(services, load_state(services, state.run.run_id), ended)
+    return True
 
 
 def _carry_out(services: Services, state: RunState, action: Action) -> RunState | None:
@@ -103,6 +109,6 @@ def _carry_out(services: Services, state: RunState, action: Action) -> RunState 
     except LambdafitError as error:
         # Refused at once (throttled): the offer stays and is sent again when it expires.
         if not error.retryable:
-            invocation_ended(services, action.message, "", error.record())
+            _note_end(services, load_state(services, run.run_id), EndedInvocation(action.message, "", error.record()))
             return None
     return state

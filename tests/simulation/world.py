@@ -27,7 +27,7 @@ from runs.code_version import code_version
 from runs.combine import clear, combine
 from runs.execute import execute
 from runs.prepare import prepare
-from runs.reconcile import invocation_ended, reconcile
+from runs.reconcile import EndedInvocation, reconcile
 from runs.services import Services
 from runs.train import evaluate, initialise, train
 
@@ -178,8 +178,7 @@ class World:
         self._spawn("ended", partial(self._after, message, process.request_id, error))
 
     def _after(self, message: Any, request_id: str, error: Any) -> None:
-        invocation_ended(self.services, message, request_id, error)
-        reconcile(self.services, RUN_ID)
+        reconcile(self.services, RUN_ID, [EndedInvocation(message, request_id, error)])
 
     def _reconcile_soon(self) -> None:
         self._spawn("reconcile", partial(reconcile, self.services, RUN_ID))
