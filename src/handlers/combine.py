@@ -12,8 +12,10 @@ from runs.execute import execute
 
 WORK = {"combine": combine, "clear": clear}
 
+INIT = wiring.Init()
+
 
 def handler(event: Mapping[str, Any], context: wiring.LambdaContext) -> dict[str, Any]:
     """Do one combine or clear task."""
     deadline = wiring.ContextDeadline(context)
-    return execute(parse_task(event), wiring.services(), deadline, context.aws_request_id, WORK)
+    return execute(parse_task(event), wiring.services(), deadline, context.aws_request_id, WORK, INIT.take())

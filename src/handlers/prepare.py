@@ -21,8 +21,10 @@ def _prepare_data(run: Run) -> dict[str, Any]:
 
 WORK = {"prepare": partial(prepare, prepare_data=_prepare_data)}
 
+INIT = wiring.Init()
+
 
 def handler(event: Mapping[str, Any], context: wiring.LambdaContext) -> dict[str, Any]:
     """Do one prepare task."""
     deadline = wiring.ContextDeadline(context)
-    return execute(parse_task(event), wiring.services(), deadline, context.aws_request_id, WORK)
+    return execute(parse_task(event), wiring.services(), deadline, context.aws_request_id, WORK, INIT.take())

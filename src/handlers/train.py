@@ -21,8 +21,10 @@ WORK = {
     "evaluate": partial(evaluate, trainer=TRAINER),
 }
 
+INIT = wiring.Init()
+
 
 def handler(event: Mapping[str, Any], context: wiring.LambdaContext) -> dict[str, Any]:
     """Do one initialise, train or evaluate task."""
     deadline = wiring.ContextDeadline(context)
-    return execute(parse_task(event), wiring.services(), deadline, context.aws_request_id, WORK)
+    return execute(parse_task(event), wiring.services(), deadline, context.aws_request_id, WORK, INIT.take())

@@ -9,10 +9,26 @@ from functools import cache
 from typing import Any, Protocol
 
 from contracts.errors import InvocationFailed
+from contracts.records import Span
 from handlers.environment import FunctionEnvironment, read_environment
 from runs.services import Services
 from stores.shared_files import FolderFiles
 from stores.sqlite import SqliteStore
+
+IMPORTED_AT = time.time()
+"""When this environment's INIT was about to import the handler's own modules."""
+
+
+class Init:
+    """How long INIT took: made where a handler's module ends."""
+
+    def __init__(self) -> None:
+        self._spans: tuple[Span, ...] = (Span(name="init", start_s=IMPORTED_AT, end_s=time.time()),)
+
+    def take(self) -> tuple[Span, ...]:
+        """The span, for this environment's first execution; nothing for the others."""
+        spans, self._spans = self._spans, ()
+        return spans
 
 
 class LambdaContext(Protocol):

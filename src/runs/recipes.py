@@ -45,8 +45,7 @@ def describe(recipe: str, overrides: Mapping[str, str], places: DataPlaces | Non
     process = subprocess.run(  # noqa: S603 - this very Python, and no shell
         [sys.executable, "-P", "-m", "runs.describe_recipe", recipe],
         input=msgspec.json.encode(Question(dict(overrides), places)),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        capture_output=True,
         env=_variables(),
         check=False,
     )

@@ -1,0 +1,45 @@
+"""`lambdafit recipes`, `doctor` and `invoke`: their options."""
+
+from __future__ import annotations
+
+from typing import BinaryIO
+
+import click
+
+from cli.flags import Command, Flags, json_option
+
+
+@click.command(cls=Command, example="lambdafit recipes", short_help="The built-in recipes.")
+@json_option("recipes")
+def recipes(as_json: bool) -> None:
+    """The built-in recipes with their defaults and settings."""
+    from cli.recipes_screen import show_recipes
+
+    show_recipes(as_json=as_json)
+
+
+@click.command(cls=Command, example="lambdafit doctor", short_help="Check this machine.")
+def doctor() -> int:
+    """Check this machine: Python, disk, home, TensorFlow, data sets. Exit code 3 if something must be mended."""
+    from cli.doctor import examine
+
+    return examine()
+
+
+@click.command(
+    cls=Command,
+    example="""lambdafit invoke train -e events/train.json
+echo '{"start": true, "workers": 5}' | lambdafit invoke start -e -""",
+    short_help="Run one function with an event file.",
+)
+@click.argument("function")
+@click.option("-e", "--event", type=click.File("rb"), required=True, help="A JSON file; - for the standard input.")
+@click.pass_obj
+def invoke(flags: Flags, function: str, event: BinaryIO) -> None:
+    """Run one FUNCTION with an event and print its answer, as `sam local invoke` does.
+
+    Functions are start, prepare, train, combine and predict.
+    """
+    from cli.invocation import invoke_function
+
+    invoke_function(function, event.read(), flags)

@@ -1,0 +1,83 @@
+"""The command line `lambdafit`. Commands are declared here and beside; what they do is imported when they run."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from cli.flags import Flags, set_flag
+from cli.machine_commands import doctor, invoke, recipes
+from cli.model_commands import evaluate, export, predict
+from cli.runs_commands import runs
+from cli.train_command import train
+from cli.watch_commands import logs, watch
+
+EXAMPLE = """\
+Example:
+  lambdafit train digits-mlp --workers 4
+  lambdafit runs show latest
+"""
+
+
+class Program(click.Group):
+    """The group of all commands. However one ends, its end is one screen and an exit code."""
+
+    def main(self, args: Sequence[str] | None = None, *_ignored: Any, **options: Any) -> Any:
+        """Run, report, exit."""
+        arguments = list(sys.argv[1:] if args is None else args)
+        flags = Flags(arguments=arguments)
+        try:
+            code = super().main(arguments, **options | {"standalone_mode": False, "obj": flags})
+        except BaseException as error:
+            if isinstance(error, SystemExit):
+                raise
+            from cli.failure import report_failure
+
+            code = report_failure(error, flags)
+        sys.exit(code if isinstance(code, int) else 0)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """In the order in which one comes to need them."""
+        return list(self.commands)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The example, as it is: Click would fold it."""
+        formatter.write("\n" + EXAMPLE)
+
+
+def show_version(context: click.Context, _parameter: click.Parameter, value: bool) -> None:
+    """Print the version and leave."""
+    if value:
+        from runs.code_version import VERSION
+
+        click.echo(f"lambdafit {VERSION}")
+        context.exit()
+
+
+@click.group(
+    cls=Program,
+    name="lambdafit",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.option("--debug", is_flag=True, expose_value=False, callback=set_flag, help="Show tracebacks.")
+@click.option("-q", "--quiet", is_flag=True, expose_value=False, callback=set_flag, help="Hide the progress.")
+@click.option(
+    "--version", is_flag=True, expose_value=False, is_eager=True, callback=show_version, help="Show the version."
+)
+def main() -> None:
+    """fit() for a Keras model, split among short-lived functions: on AWS Lambda or on a laptop.
+
+    State lies in the folder LAMBDAFIT_HOME (.lambdafit unless set). RUN in a command is a run's id, the beginning of
+    one, or `latest`.
+    """
+
+
+for command in (train, watch, logs, runs, predict, evaluate, export, recipes, doctor, invoke):
+    main.add_command(command)
+
+
+if __name__ == "__main__":
+    main(prog_name="lambdafit")

@@ -1,0 +1,50 @@
+"""A home of its own for each test, an engine that needs no process, and the command line as a function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from cli_helpers import FakeEngine, RunsInStore
+from click.testing import CliRunner, Result
+
+from cli.main import main
+
+Invoke = Callable[..., Result]
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """LAMBDAFIT_HOME; not made yet."""
+    folder = tmp_path / "home"
+    for name in ("DATA", "TIMEOUT_S", "MEMORY_MB", "CONCURRENCY"):
+        monkeypatch.delenv(f"LAMBDAFIT_{name}", raising=False)
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("LAMBDAFIT_HOME", str(folder))
+    monkeypatch.chdir(tmp_path)
+    return folder
+
+
+@pytest.fixture
+def invoke() -> Invoke:
+    """`lambdafit ARGUMENTS…`."""
+
+    def call(*arguments: str, stdin: str = "") -> Result:
+        return CliRunner().invoke(main, list(arguments), input=stdin, prog_name="lambdafit")
+
+    return call
+
+
+@pytest.fixture
+def engine(monkeypatch: pytest.MonkeyPatch) -> type[FakeEngine]:
+    """The engine of `train` and `resume`, which ends a run as the test wants it to."""
+    FakeEngine.reset()
+    monkeypatch.setattr("cli.train_run.LocalEngine", FakeEngine)
+    return FakeEngine
+
+
+@pytest.fixture
+def stored(home: Path) -> RunsInStore:
+    """Runs in the home, as engines leave them."""
+    return RunsInStore(home)

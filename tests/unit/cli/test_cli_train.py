@@ -1,0 +1,380 @@
+"""`train` and `runs resume`: what is asked reaches the run, bad input is refused unwritten, every end has its code."""
+
+from __future__ import annotations
+
+import gzip
+import stat
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from cli_helpers import RESULTS, FakeEngine, failed, interrupted, last_line
+
+from cli.flags import RUN_ANSWER_KEYS
+from contracts.errors import BudgetReached, DeadlinePassed, LambdafitError, NotFinite, RecipeFailed, StoreBusy
+from contracts.records import Run
+from engines.home import Home, HomeLock
+from stores.sqlite import SqliteStore
+
+RECIPE = """
+from training.recipe import Recipe
+print("a recipe may print")
+recipe = Recipe(
+    name="mine", title="t", dataset="digits", build_model=None, build_optimizer=None, build_loss=None,
+    batch_size=12, epochs=3, settings={"rate": 0.5},
+)
+"""
+
+
+def only_run(home: Path) -> Run:
+    (run,) = SqliteStore(home / "runs.db").list_runs()
+    return run
+
+
+# --- what was asked ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ([], {"workers": 4, "epochs": 20, "rounds": None, "batch_size": 8, "seed": 0, "sync": "local"}),
+        (["--workers", "2"], {"workers": 2, "batch_size": 16}),
+        (["--epochs", "3"], {"epochs": 3, "rounds": None}),
+        (["--rounds", "7"], {"epochs": None, "rounds": 7}),
+        (["--steps-per-round", "5"], {"steps_per_round": 5}),
+        (["--batch-size", "48"], {"batch_size": 48}),
+        (["--seed", "42"], {"seed": 42}),
+        (["--target-accuracy", "0.9", "--patience", "3"], {"target_accuracy": 0.9, "patience": 3}),
+        (["--validate-every-rounds", "2"], {"validate_every_rounds": 2}),
+        (["--max-cost-usd", "0.5", "--deadline-s", "60"], {"max_cost_usd": 0.5, "deadline_s": 60.0}),
+        (["--sync", "gradients"], {"sync": "gradients"}),
+    ],
+)
+def test_options_reach_the_run(
+    invoke: Any, home: Path, engine: type[FakeEngine], arguments: list[str], expected: dict[str, Any]
+) -> None:
+    result = invoke("train", "digits-mlp", *arguments)
+    assert result.exit_code == 0, result.output
+    settings = only_run(home).settings
+    assert {name: getattr(settings, name) for name in expected} == expected
+    assert engine.made[0].prestarted
+
+
+def test_settings_of_the_recipe_reach_the_run(invoke: Any, home: Path, engine: type[FakeEngine]) -> None:
+    invoke("train", "digits-mlp", "--set", "units=8", "--set", "dropout=0")
+    found = only_run(home).settings.recipe_settings
+    assert (found["units"], found["dropout"], found["momentum"]) == (8, 0.0, 0.9)
+
+
+def test_options_of_the_outer_optimizer(invoke: Any, home: Path, engine: type[FakeEngine]) -> None:
+    invoke("train", "digits-mlp", "--outer", "momentum", "--outer-learning-rate", "0.3", "--outer-momentum", "0.5")
+    outer = only_run(home).settings.outer
+    assert (outer.kind, outer.learning_rate, outer.momentum) == ("momentum", 0.3, 0.5)
+
+
+def test_limits_come_from_the_environment(
+    invoke: Any, home: Path, engine: type[FakeEngine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LAMBDAFIT_TIMEOUT_S", "6")
+    monkeypatch.setenv("LAMBDAFIT_MEMORY_MB", "2000")
+    monkeypatch.setenv("LAMBDAFIT_CONCURRENCY", "3")
+    invoke("train", "digits-mlp")
+    settings = only_run(home).settings
+    assert (settings.time_limit_s, settings.memory_mb, settings.concurrency) == (6.0, 2000, 3)
+
+
+def test_many_workers_are_warned_of(invoke: Any, engine: type[FakeEngine]) -> None:
+    result = invoke("train", "digits-mlp", "--workers", "16")
+    assert "Note: " in result.stderr
+    assert "16" in result.stderr
+
+
+def test_an_own_recipe_is_described_and_kept(invoke: Any, home: Path, tmp_path: Path, engine: type[FakeEngine]) -> None:
+    (tmp_path / "mine.py").write_text(RECIPE)
+    result = invoke("train", "mine.py", "--set", "rate=0.25", "--json")
+    assert result.exit_code == 0, result.output
+    assert last_line(result)["recipe"] == "mine"
+    settings = only_run(home).settings
+    assert (settings.epochs, settings.recipe_settings) == (3, {"rate": 0.25})
+    kept = home / "shared" / settings.recipe
+    assert kept.read_text() == RECIPE
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+
+
+# --- how it ended ------------------------------------------------------------------------------------------
+
+
+def test_a_finished_run_shows_a_table_and_what_to_do_next(invoke: Any, home: Path, engine: type[FakeEngine]) -> None:
+    result = invoke("train", "digits-mlp")
+    assert result.exit_code == 0
+    for text in ("test accuracy", "0.9400", "cost on Lambda", "$0.0031", "12.5 s", "lambdafit runs show r-"):
+        assert text in result.stdout
+    assert "test accuracy" not in result.stderr
+
+
+def test_json_is_the_last_line_and_has_every_key(invoke: Any, home: Path, engine: type[FakeEngine]) -> None:
+    result = invoke("train", "digits-mlp", "--json", "--seed", "7")
+    found = last_line(result)
+    assert tuple(found) == RUN_ANSWER_KEYS
+    run = only_run(home)
+    expected = {
+        "run_id": run.run_id,
+        "status": "FINISHED",
+        "reason": "epochs",
+        "rounds": 4,
+        "epochs": 2.0,
+        "examples": 200,
+        "train_loss": 0.25,
+        "elapsed_s": 12.5,
+        "cost_usd": 0.0031,
+        "seed": 7,
+        "workers": 4,
+        "fingerprints_mixed": False,
+        "error": None,
+        **RESULTS,
+    }
+    assert found == found | expected
+
+
+@pytest.mark.parametrize(
+    ("error", "reason", "code", "resume"),
+    [
+        (NotFinite("run r-1 round 3 worker 1", "the loss is nan"), "", 1, "runs resume r-"),
+        (RecipeFailed("mine.py:3", "ValueError"), "", 3, "runs resume r-"),
+        (BudgetReached("run r-1", "$1 is spent"), "budget", 5, "--max-cost-usd"),
+        (DeadlinePassed("run r-1", "60 s have passed"), "deadline", 1, "--deadline-s"),
+    ],
+)
+def test_a_failed_run_says_why_and_how_to_go_on(
+    invoke: Any, engine: type[FakeEngine], error: LambdafitError, reason: str, code: int, resume: str
+) -> None:
+    engine.ends_with(failed(error, reason))
+    result = invoke("train", "digits-mlp", "--json")
+    assert result.exit_code == code
+    assert f"{error.number} {type(error).__name__}: " in result.stderr
+    assert resume in result.stderr
+    assert "Traceback" not in result.output
+    found = last_line(result)
+    assert (found["status"], found["error"]["number"]) == ("FAILED", error.number)
+    assert (found["val_accuracy"], found["test_accuracy"]) == (0.7, None)
+
+
+def test_an_interrupted_run_says_how_to_go_on(invoke: Any, home: Path, engine: type[FakeEngine]) -> None:
+    engine.ends_with(interrupted)
+    result = invoke("train", "digits-mlp", "--json")
+    assert result.exit_code == 130
+    assert f"lambdafit runs resume {only_run(home).run_id}" in result.stderr
+    found = last_line(result)
+    assert (found["status"], found["reason"], found["rounds"]) == ("RUNNING", "interrupted", 1)
+
+
+def test_quiet_hides_the_progress_only(invoke: Any, engine: type[FakeEngine]) -> None:
+    result = invoke("-q", "train", "digits-mlp", "--workers", "16")
+    assert result.stderr.startswith("Note: ")
+    assert len(result.stderr.splitlines()) == 1
+    assert "test accuracy" in result.stdout
+
+
+def test_an_engine_that_breaks_off_leaves_a_run_to_go_on_with(
+    invoke: Any, home: Path, engine: type[FakeEngine]
+) -> None:
+    def break_off(_run: Run) -> Run:
+        raise StoreBusy("runs.db", "locked for 30 s")
+
+    engine.ends_with(break_off)
+    result = invoke("train", "digits-mlp", "--json")
+    assert result.exit_code == 3
+    assert "E307 StoreBusy: runs.db: locked for 30 s." in result.stderr
+    run = only_run(home)
+    assert f"lambdafit runs resume {run.run_id}" in result.stderr
+    found = last_line(result)
+    assert (found["run_id"], found["reason"], found["error"]["number"]) == (run.run_id, "interrupted", "E307")
+
+
+# --- bad input ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "number"),
+    [
+        (["no-such-recipe"], "E101"),
+        (["nowhere.py"], "E101"),
+        (["digits-mlp", "--workers", "0"], "E102"),
+        (["digits-mlp", "--workers", "-3"], "E102"),
+        (["digits-mlp", "--workers", "1025"], "E102"),
+        (["digits-mlp", "--epochs", "0"], "E102"),
+        (["digits-mlp", "--epochs", "1", "--rounds", "1"], "E102"),
+        (["digits-mlp", "--batch-size", "0"], "E102"),
+        (["digits-mlp", "--steps-per-round", "-1"], "E102"),
+        (["digits-mlp", "--seed", "-1"], "E102"),
+        (["digits-mlp", "--outer-learning-rate", "nan"], "E102"),
+        (["digits-mlp", "--outer-learning-rate", "inf"], "E102"),
+        (["digits-mlp", "--outer-learning-rate", "-1"], "E102"),
+        (["digits-mlp", "--outer-momentum", "1"], "E102"),
+        (["digits-mlp", "--target-accuracy", "1.5"], "E102"),
+        (["digits-mlp", "--patience", "0"], "E102"),
+        (["digits-mlp", "--max-cost-usd", "0"], "E102"),
+        (["digits-mlp", "--max-cost-usd", "nan"], "E102"),
+        (["digits-mlp", "--deadline-s", "inf"], "E102"),
+        (["digits-mlp", "--set", "units"], "E102"),
+        (["digits-mlp", "--set", "nothing=1"], "E102"),
+        (["digits-mlp", "--set", "units=8", "--set", "units=9"], "E102"),
+        (["digits-mlp", "--set", "learning_rate=nan"], "E102"),
+        (["digits-mlp", "--set", "learning_rate=-1"], "E102"),
+        (["digits-mlp", "--engine", "moon"], "E102"),
+        (["digits-mlp", "--max-cost-usd", "0.0001"], "E501"),
+    ],
+)
+def test_bad_input_is_refused_before_anything_is_written(
+    invoke: Any, home: Path, engine: type[FakeEngine], arguments: list[str], number: str
+) -> None:
+    result = invoke("train", *arguments, "--json")
+    assert result.exit_code == (5 if number == "E501" else 3)
+    assert result.stderr.startswith(number)
+    assert len(result.stderr.splitlines()) <= 4
+    assert "Traceback" not in result.output
+    assert not home.exists()
+    assert not engine.made
+    found = last_line(result)
+    assert tuple(found) == RUN_ANSWER_KEYS
+    assert (found["run_id"], found["error"]["number"]) == (None, number)
+
+
+@pytest.mark.parametrize("variable", ["TIMEOUT_S", "MEMORY_MB", "CONCURRENCY"])
+@pytest.mark.parametrize("value", ["many", "-1", "0", "nan", "inf"])
+def test_bad_limits_in_the_environment(
+    invoke: Any, home: Path, engine: type[FakeEngine], monkeypatch: pytest.MonkeyPatch, variable: str, value: str
+) -> None:
+    monkeypatch.setenv(f"LAMBDAFIT_{variable}", value)
+    result = invoke("train", "digits-mlp")
+    assert result.exit_code == 3
+    assert f"E102 InvalidSetting: LAMBDAFIT_{variable}" in result.stderr
+    assert not home.exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["train"],
+        ["train", "digits-mlp", "--nope"],
+        ["train", "digits-mlp", "--sync", "x"],
+        ["train", "digits-mlp", "--workers", "x"],
+        ["tarin"],
+    ],
+)
+def test_usage_errors_are_clicks_own(invoke: Any, home: Path, arguments: list[str]) -> None:
+    result = invoke(*arguments)
+    assert result.exit_code == 2
+    assert "Usage: lambdafit" in result.stderr
+    assert not home.exists()
+
+
+def test_mistyped_options_and_commands_are_guessed(invoke: Any) -> None:
+    assert "--workers" in invoke("train", "digits-mlp", "--workes", "2").stderr
+    assert "train" in invoke("trian").stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("source", "number", "text"),
+    [
+        ("raise ValueError('no good')", "E104", "bad.py:1: reading the recipe: ValueError: no good"),
+        ("def broken(:", "E104", "SyntaxError"),
+        ("x = 1", "E101", "defines no `recipe`"),
+        ("recipe = 3", "E104", "`recipe` is a int"),
+        ("import os; os._exit(7)", "E104", "exit code 7"),
+        ("raise SystemExit(2)", "E104", ""),
+    ],
+)
+def test_an_own_recipe_that_fails(
+    invoke: Any, home: Path, tmp_path: Path, engine: type[FakeEngine], source: str, number: str, text: str
+) -> None:
+    (tmp_path / "bad.py").write_text(source + "\n")
+    result = invoke("train", "bad.py")
+    assert result.exit_code == 3
+    assert number in result.stderr
+    assert text in result.stderr
+    assert "Traceback" not in result.output
+    assert not home.exists()
+
+
+def test_debug_shows_where_an_own_recipe_failed(invoke: Any, tmp_path: Path, engine: type[FakeEngine]) -> None:
+    (tmp_path / "bad.py").write_text("def f():\n    raise ValueError('no good')\nf()\n")
+    result = invoke("train", "bad.py", "--debug")
+    assert "Traceback" in result.stderr
+    assert "raise ValueError('no good')" in result.stderr or "line 2, in f" in result.stderr
+
+
+def test_more_workers_than_examples(invoke: Any, home: Path, tmp_path: Path, engine: type[FakeEngine]) -> None:
+    source = """
+from training.datasets.source import DataSource
+data = DataSource(name="few", load=lambda folder: None, train_examples=3)
+"""
+    (tmp_path / "few.py").write_text(source + RECIPE.replace('"digits"', "data"))
+    result = invoke("train", "few.py", "--workers", "4")
+    assert result.exit_code == 3
+    assert "E103 TooManyWorkers: --workers: 4" in result.stderr
+    assert not home.exists()
+
+
+def fashion_files(folder: Path) -> None:
+    """Files of the right names and the wrong content."""
+    folder.mkdir(parents=True)
+    for name in ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"):
+        (folder / f"{name}-ubyte.gz").write_bytes(gzip.compress(b"cut off"))
+
+
+@pytest.mark.parametrize("recipe", ["fashion-mnist-mlp", "own.py"])
+def test_corrupted_data_is_found_before_anything_starts(
+    invoke: Any, home: Path, tmp_path: Path, engine: type[FakeEngine], monkeypatch: pytest.MonkeyPatch, recipe: str
+) -> None:
+    (tmp_path / "own.py").write_text(RECIPE.replace('"digits"', '"fashion-mnist"'))
+    fashion_files(tmp_path / "data" / "fashion-mnist")
+    monkeypatch.setenv("LAMBDAFIT_DATA", str(tmp_path / "data"))
+    result = invoke("train", recipe)
+    assert result.exit_code == 3
+    assert "E106 DataCorrupted: " in result.stderr
+    assert "train-images-idx3-ubyte.gz" in result.stderr
+    assert not home.exists()
+
+
+def test_a_home_below_a_file(
+    invoke: Any, tmp_path: Path, engine: type[FakeEngine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("LAMBDAFIT_HOME", str(tmp_path / "file" / "home"))
+    result = invoke("train", "digits-mlp")
+    assert result.exit_code == 3
+    assert result.stderr.startswith("E302 HomeNotWritable: LAMBDAFIT_HOME ")
+    assert (tmp_path / "file").read_text() == ""
+
+
+def test_a_home_in_use(invoke: Any, home: Path, engine: type[FakeEngine]) -> None:
+    Home(home).create()
+    lock = HomeLock(Home(home))
+    lock.acquire("run r-other")
+    result = invoke("train", "digits-mlp")
+    assert result.exit_code == 3
+    assert result.stderr.startswith("E301 HomeInUse")
+    assert "run r-other" in result.stderr
+    assert not (home / "runs.db").exists()
+
+
+def test_a_disk_that_is_full_leaves_no_run(
+    invoke: Any, home: Path, engine: type[FakeEngine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_arguments: object) -> None:
+        raise OSError(28, "No space left on device", "runs.db")
+
+    monkeypatch.setattr("runs.start.start", full)
+    result = invoke("train", "digits-mlp")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("E303 DiskFull: runs.db: the disk is full")
+    assert list((home / "logs").iterdir()) == []
+
+
+def test_every_option_of_train_is_explained() -> None:
+    from cli.train_command import train
+
+    options = [one for one in train.params if isinstance(one, click.Option) and not one.hidden]
+    assert all(one.help for one in options)
