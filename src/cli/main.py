@@ -8,21 +8,17 @@ from typing import Any
 
 import click
 
-from cli.flags import Flags, set_flag
+from cli.flags import Flags, Group, set_flag
 from cli.machine_commands import doctor, invoke, recipes
 from cli.model_commands import evaluate, export, predict
 from cli.runs_commands import runs
 from cli.train_command import train
 from cli.watch_commands import logs, watch
 
-EXAMPLE = """\
-Example:
-  lambdafit train digits-mlp --workers 4
-  lambdafit runs show latest
-"""
+EXAMPLE = "lambdafit train digits-mlp --workers 4\nlambdafit runs show latest"
 
 
-class Program(click.Group):
+class Program(Group):
     """The group of all commands. However one ends, its end is one screen and an exit code."""
 
     def main(self, args: Sequence[str] | None = None, *_ignored: Any, **options: Any) -> Any:
@@ -39,14 +35,6 @@ class Program(click.Group):
             code = report_failure(error, flags)
         sys.exit(code if isinstance(code, int) else 0)
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """In the order in which one comes to need them."""
-        return list(self.commands)
-
-    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The example, as it is: Click would fold it."""
-        formatter.write("\n" + EXAMPLE)
-
 
 def show_version(context: click.Context, _parameter: click.Parameter, value: bool) -> None:
     """Print the version and leave."""
@@ -60,6 +48,7 @@ def show_version(context: click.Context, _parameter: click.Parameter, value: boo
 @click.group(
     cls=Program,
     name="lambdafit",
+    example=EXAMPLE,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.option("--debug", is_flag=True, expose_value=False, callback=set_flag, help="Show tracebacks.")

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import click
 
-from cli.flags import RUN_ANSWER_KEYS, Command, Flags, json_option
+from cli.flags import RUN_ANSWER_KEYS, Command, Flags, Group, json_option
 
 LIMIT = 20
 SHOWN_ROUNDS = "10"
 
 
-@click.group()
+@click.group(cls=Group, example="lambdafit runs list\nlambdafit runs show latest")
 def runs() -> None:
     """List, show, stop, resume and remove runs."""
 
 
-@runs.command("list", cls=Command, example="lambdafit runs list --limit 5")
+@runs.command("list", cls=Command, short_help="The newest runs.", example="lambdafit runs list --limit 5")
 @click.option("-n", "--limit", type=click.IntRange(min=1), default=LIMIT, show_default=True, help="The newest so many.")
 @json_option("runs")
 def list_runs(limit: int, as_json: bool) -> None:
@@ -25,7 +25,12 @@ def list_runs(limit: int, as_json: bool) -> None:
     show_list(limit, as_json=as_json)
 
 
-@runs.command("show", cls=Command, example="lambdafit runs show latest\nlambdafit runs show r-7f --rounds all")
+@runs.command(
+    "show",
+    cls=Command,
+    short_help="A run in full, and where its time went.",
+    example="lambdafit runs show latest\nlambdafit runs show r-7f --rounds all",
+)
 @click.argument("run")
 @click.option("--rounds", default=SHOWN_ROUNDS, show_default=True, metavar="N|all", help="The last so many rounds.")
 @json_option(*RUN_ANSWER_KEYS)
@@ -38,7 +43,7 @@ def show(run: str, rounds: str, as_json: bool) -> None:
     show_run(run, None if rounds == "all" else int(rounds), as_json=as_json)
 
 
-@runs.command(cls=Command, example="lambdafit runs stop latest")
+@runs.command(cls=Command, short_help="Stop a run.", example="lambdafit runs stop latest")
 @click.argument("run")
 def stop(run: str) -> None:
     """Stop a run, whichever process trains it. Its last checkpoint stays."""
@@ -47,7 +52,11 @@ def stop(run: str) -> None:
     stop_run(run)
 
 
-@runs.command(cls=Command, example="lambdafit runs resume latest\nlambdafit runs resume r-7f --max-cost-usd 2")
+@runs.command(
+    cls=Command,
+    short_help="Let a run go on from its checkpoint.",
+    example="lambdafit runs resume latest\nlambdafit runs resume r-7f --max-cost-usd 2",
+)
 @click.argument("run")
 @click.option("--max-cost-usd", type=float, help="Another budget, what is spent included.")
 @click.option("--deadline-s", type=float, help="Seconds from now.")
@@ -70,7 +79,12 @@ def resume(
     return resume_run(run, changes, flags, announce)
 
 
-@runs.command("rm", cls=Command, example="lambdafit runs rm r-7f\nlambdafit runs rm --all-finished -y")
+@runs.command(
+    "rm",
+    cls=Command,
+    short_help="Remove runs for good.",
+    example="lambdafit runs rm r-7f\nlambdafit runs rm --all-finished -y",
+)
 @click.argument("names", metavar="[RUN]...", nargs=-1)
 @click.option("--all-finished", is_flag=True, help="All runs that have finished.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")

@@ -10,11 +10,11 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from cli.conduct import conduct
 from cli.detached import announce_run
 from cli.failure import echo_error
 from cli.flags import Flags
 from cli.home_access import check_writable, current_home, open_runs
+from cli.signals import interruptible
 from contracts.errors import InvalidSetting
 from engines.local import LocalEngine, LocalSettings
 from handlers.wiring import SystemRandomness
@@ -45,7 +45,7 @@ def train_run(options: Mapping[str, Any], flags: Flags, announce: int | None) ->
     recipes.check_builtin_data(options["recipe"], places)
     home.create()
     run_id = SystemRandomness().run_id()
-    with LocalEngine(home, local.data, run_id, settings) as engine:
+    with LocalEngine(home, local.data, run_id, settings) as engine, interruptible(engine):
         engine.prestart()
         try:
             recipes.keep(engine.services.files, options["recipe"], recipe)
@@ -57,7 +57,7 @@ def train_run(options: Mapping[str, Any], flags: Flags, announce: int | None) ->
         for warning in start.warnings(settings):
             echo_error(f"Note: {warning}")
         announce_run(announce, run_id, home.log_folder(run_id))
-        return conduct(engine, run_id, flags)
+        return _conduct(engine, run_id, flags)
 
 
 def resume_run(name: str, changes: Mapping[str, Any], flags: Flags, announce: int | None) -> int:
@@ -70,11 +70,19 @@ def resume_run(name: str, changes: Mapping[str, Any], flags: Flags, announce: in
     folder = open_runs()
     run = folder.find(name)
     limits = _given(local.changed_limits())
-    with LocalEngine(folder.home, local.data, run.run_id, replace(run.settings, **limits)) as engine:
+    settings = replace(run.settings, **limits)
+    with LocalEngine(folder.home, local.data, run.run_id, settings) as engine, interruptible(engine):
         control.resume(engine.services, run.run_id, limits | _given(changes), engine_was_lost=True)
         engine.prestart()
         announce_run(announce, run.run_id, folder.home.log_folder(run.run_id))
-        return conduct(engine, run.run_id, flags, since=time.time())
+        return _conduct(engine, run.run_id, flags, since=time.time())
+
+
+def _conduct(engine: LocalEngine, run_id: str, flags: Flags, since: float = 0.0) -> int:
+    # Imported only now: the functions' processes, which take seconds to start, are on their way.
+    from cli.conduct import conduct
+
+    return conduct(engine, run_id, flags, since=since)
 
 
 def request(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,6 @@ from contracts.ports import SharedFiles
 from contracts.records import FileRef
 from training.vector_files import PartReader, Vector
 
-
 BLOCK_BYTES = 1 << 17
 """Of each update at once: with the running sum it stays in a core's second-level cache."""
 
