@@ -6,21 +6,11 @@ import json
 import re
 from typing import Any
 
-from contracts.errors import ErrorRecord, LambdafitError, TaskFailed, all_errors
+from contracts.errors import ErrorRecord, LambdafitError, TaskFailed, all_errors, error_from_record
 
 # How a numbered error prints itself: see contracts.errors.ErrorRecord.
 PRINTED = re.compile(r"(?P<number>E\d{3}) (?P<name>\w+): (?P<rest>.*)", re.DOTALL)
 MAX_MESSAGE_CHARACTERS = 4_000
-
-
-def from_record(record: ErrorRecord) -> LambdafitError:
-    """The exception that a record was made of; E406 where its number is not known here."""
-    kind = next((kind for kind in all_errors() if kind.__name__ == record.name), TaskFailed)
-    error = kind.__new__(kind)
-    error.message = record.message
-    error.advice_given = record.advice
-    Exception.__init__(error, str(record))
-    return error
 
 
 def error_in_answer(body: bytes, function: str) -> LambdafitError:
@@ -61,9 +51,9 @@ def parse_printed(message: str, name: str = "") -> LambdafitError | None:
                 text, advice = match["rest"], kind.advice
             elif match["rest"].endswith("\n" + kind.advice):
                 text, advice = match["rest"].removesuffix("\n" + kind.advice), kind.advice
-            return from_record(_record(kind, text, advice))
+            return error_from_record(_record(kind, text, advice))
         if not match and kind.__name__ == name:
-            return from_record(_record(kind, message, kind.advice))
+            return error_from_record(_record(kind, message, kind.advice))
     return None
 
 

@@ -16,9 +16,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from contracts.errors import InvocationFailed, TimedOut
+from contracts.errors import InvocationFailed, TimedOut, error_from_record
 from engines.local_lambda.environment import State
-from engines.local_lambda.failures import from_record
 from engines.local_lambda.invocation import Function, Invocation, Pending, make_pending, to_invocation
 from engines.local_lambda.scheduler import Scheduler, engine_stopped
 
@@ -111,7 +110,7 @@ class LocalLambda:
                 self._scheduler.post(functools.partial(self._scheduler.withdraw, pending))
         invocation = to_invocation(pending)
         if invocation.error is not None:
-            raise from_record(invocation.error)
+            raise error_from_record(invocation.error)
         return invocation.result
 
     def prestart(self, function: str, count: int) -> None:

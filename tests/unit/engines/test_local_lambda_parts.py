@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from contracts.errors import InvalidSetting, ShapeMismatch, TaskFailed, all_errors
+from contracts.errors import InvalidSetting, ShapeMismatch, TaskFailed, all_errors, error_from_record
 from engines.local_lambda.environment import exit_text
-from engines.local_lambda.failures import error_in_answer, from_record
+from engines.local_lambda.failures import error_in_answer
 from engines.local_lambda.invocation import Function, random_uuid
 from engines.local_lambda.runtime_api import parse_head
 from engines.local_lambda.variables import process_variables
@@ -51,9 +51,9 @@ def test_number_in_the_message_or_class_name_is_enough() -> None:
 
 def test_from_record_of_an_unknown_error() -> None:
     record = ShapeMismatch("here", "3").record()
-    assert type(from_record(record)) is ShapeMismatch
+    assert type(error_from_record(record)) is ShapeMismatch
     unknown = type(record)(number="E999", name="Later", message="m", advice="a", retryable=False, exit_code=1)
-    assert type(from_record(unknown)) is TaskFailed
+    assert type(error_from_record(unknown)) is TaskFailed
 
 
 @pytest.mark.parametrize(
