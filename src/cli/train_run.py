@@ -54,7 +54,7 @@ def train_run(options: Mapping[str, Any], flags: Flags, announce: int | None) ->
             engine.stop()
             shutil.rmtree(home.log_folder(run_id), ignore_errors=True)  # there is no run that it could belong to
             raise
-        for warning in start.warnings(settings):
+        for warning in start.warnings(settings, recipe):
             echo_error(f"Note: {warning}")
         announce_run(announce, run_id, home.log_folder(run_id))
         return _conduct(engine, run_id, flags)

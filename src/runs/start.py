@@ -17,8 +17,12 @@ from runs.code_version import code_version
 from runs.cost import reservation_usd
 from runs.recipe_summary import RecipeSummary
 from runs.services import Services
+from training.shards import plan_rounds
 
 TRIED_WORKERS = 8
+ROUNDS_TO_BUILD_UP = 10
+"""Momentum 0.9 adds up over 1 / (1 - 0.9) rounds."""
+
 DEFAULT_RECIPE = "digits-mlp"
 DEFAULT_WORKERS = 4
 _MESSAGE_ONLY = frozenset({"start", "recipe"})
@@ -81,7 +85,7 @@ def complete_settings(request: Mapping[str, Any], recipe: RecipeSummary, limits:
     )
 
 
-def warnings(settings: RunSettings) -> list[str]:
+def warnings(settings: RunSettings, recipe: RecipeSummary) -> list[str]:
     """What the user should know before it starts."""
     found = []
     if settings.workers > TRIED_WORKERS and settings.sync == "local":
@@ -91,6 +95,13 @@ def warnings(settings: RunSettings) -> list[str]:
         )
     if settings.patience is not None and settings.validate_every_rounds is None:
         found.append("Patience counts validations, of which there is one an epoch (--validate-every-rounds).")
+    if settings.outer.kind != "sgd" and recipe.train_examples is not None:
+        rounds = plan_rounds(recipe.train_examples, settings).total_rounds
+        if rounds < ROUNDS_TO_BUILD_UP:
+            found.append(
+                f"There will be {rounds} rounds, too few for the outer optimizer's momentum to build up: prefer fewer "
+                "steps a round, or plain averaging (--outer sgd)."
+            )
     return found
 
 
