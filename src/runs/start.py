@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from contracts.errors import BudgetReached, InvalidSetting, TooManyWorkers
+from contracts.errors import InvalidSetting, TooManyWorkers
 from contracts.records import Run
 from contracts.settings import RunSettings, make_settings
 from runs import defaults
@@ -109,11 +109,11 @@ def check_budget(settings: RunSettings) -> None:
     """Refuse a budget that ends the run before it begins.
 
     Raises:
-        BudgetReached: it does not cover even one attempt.
+        InvalidSetting: it does not cover even one attempt.
     """
     needed_usd = reservation_usd("train", settings)
     if needed_usd > settings.max_cost_usd:
-        raise BudgetReached(
+        raise InvalidSetting(
             "--max-cost-usd",
             f"${settings.max_cost_usd:g}",
             f"at least ${needed_usd:.4f}: one attempt of up to {settings.time_limit_s:g} s is held back in full",
@@ -127,7 +127,7 @@ def start(services: Services, settings: RunSettings, run_id: str = "") -> Run:
     Args:
         run_id: drawn before, where something had to bear its name already.
     Raises:
-        BudgetReached: the budget does not cover even one attempt; nothing was written.
+        InvalidSetting: the budget does not cover even one attempt; nothing was written.
     """
     check_budget(settings)
     now = services.clock.now()

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from contracts.errors import BudgetReached, InvalidSetting, TooManyWorkers
+from contracts.errors import InvalidSetting, TooManyWorkers
 from contracts.settings import RunSettings
 from runs.recipe_summary import RecipeSummary
 from runs.start import EngineLimits, check_budget, complete_settings, warnings
@@ -82,7 +82,7 @@ def test_environments_share_the_cores_in_threads() -> None:
 
 
 def test_a_budget_below_one_attempt_is_refused_before_anything_is_written() -> None:
-    with pytest.raises(BudgetReached, match=r"E501.*--max-cost-usd: \$0.0001, expected at least"):
+    with pytest.raises(InvalidSetting, match=r"E102.*--max-cost-usd: \$0.0001, expected at least"):
         check_budget(settings(max_cost_usd=0.0001))
 
 
