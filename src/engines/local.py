@@ -32,9 +32,6 @@ from stores.sqlite import SqliteStore
 MEMORY_VARIABLES = {"MALLOC_MMAP_THRESHOLD_": str(1 << 30), "MALLOC_TRIM_THRESHOLD_": str(1 << 30)}
 """glibc keeps large vectors' memory from round to round: fresh pages cost as much as reading a file into them."""
 
-THREAD_SWITCH_S = 0.0005
-"""The conductor must not keep the thread that hands out work waiting: Python's own 5 ms are a round's length."""
-
 SWEEP_S = 1.0
 DEFAULT_TIME_LIMIT_S = 900.0
 DEFAULT_MEMORY_MB = 3_008
@@ -111,7 +108,6 @@ class LocalEngine:
         handlers: Mapping[str, str] | None = None,
     ) -> None:
         self._run_settings = run_settings
-        sys.setswitchinterval(THREAD_SWITCH_S)
         self._lock = HomeLock(home)
         self._lock.acquire(f"run {log_name}")
         environment = home.environment(data, run_settings.threads)
