@@ -9,7 +9,7 @@ import xxhash
 
 VERSION = "0.1.0"
 
-_ARITHMETIC = ("training",)
+ARITHMETIC = ("training/**/*.py", "runs/combine.py", "runs/keras_trainer.py", "runs/stages.py", "runs/train.py")
 
 
 @cache
@@ -17,8 +17,8 @@ def code_version() -> str:
     """The version, and a digest of every source file that could change a parameter."""
     source = Path(__file__).parent.parent
     digest = xxhash.xxh3_64()
-    for package in _ARITHMETIC:
-        for path in sorted((source / package).rglob("*.py")):
+    for pattern in ARITHMETIC:
+        for path in sorted(source.glob(pattern)):
             digest.update(path.relative_to(source).as_posix().encode())
             digest.update(path.read_bytes())
     return f"{VERSION}+{digest.hexdigest()}"

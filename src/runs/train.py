@@ -40,15 +40,14 @@ def initialise(execution: Execution, trainer: Trainer) -> Report:
         for index, low in enumerate(bounds[:-1]):
             part = parameters[low : bounds[index + 1]]
             path = paths.parameters_path(run.run_id, 0, index, len(bounds) - 1, nonce)
-            outputs[f"parameters-{index}"] = write_vector(files, path, part, (0, part.size), durable=True)
+            ref = write_vector(files, path, part, (0, part.size), durable=True)
+            outputs[f"parameters-{index}"] = execution.wrote(ref)
         for name, path, tensors in (
             ("state", paths.initial_state_path(run.run_id, nonce), initial.state),
             ("constants", paths.constants_path(run.run_id, nonce), initial.constants),
         ):
             if tensors:
-                outputs[name] = write_tensors(files, path, tensors, durable=True)
-    for ref in outputs.values():
-        execution.wrote(ref)
+                outputs[name] = execution.wrote(write_tensors(files, path, tensors, durable=True))
     facts = {
         "parameter_count": parameters.size,
         "trainable_count": initial.trainable_count,
