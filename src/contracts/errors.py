@@ -236,6 +236,111 @@ class TaskFailed(LambdafitError):
     advice = "An unexpected error inside a function; `lambdafit logs RUN` has the traceback."
 
 
+class StackNotFound(LambdafitError):
+    number = "E431"
+    advice = "`lambdafit deploy` makes one; --stack-name, --region and --profile say where it is looked for."
+
+
+class StackNotReady(LambdafitError):
+    number = "E432"
+    advice = (
+        "Wait for the deployment to end, or mend it: `lambdafit deploy`; the CloudFormation console says what failed."
+    )
+
+
+class StackVersionDiffers(LambdafitError):
+    number = "E433"
+    advice = "Bring both to the same version: `lambdafit deploy`, or install the stack's version of lambdafit here."
+
+
+class CredentialsMissing(LambdafitError):
+    number = "E434"
+    advice = "Sign in (`aws sso login`, `aws configure`), or name another --profile; then the same command again."
+
+
+class AccessDenied(LambdafitError):
+    number = "E435"
+    advice = "Have the managed policy of the stack's output UserPolicyArn attached to your user or role."
+
+
+class RegionMissing(LambdafitError):
+    number = "E436"
+    advice = "Give --region, or set AWS_REGION, or a region in your AWS profile."
+
+
+class AwsUnreachable(LambdafitError):
+    number = "E437"
+    retryable = True
+    advice = "Look at the network and at AWS_ENDPOINT_URL…; a run that has been started goes on: `lambdafit watch RUN`."
+
+
+class RunOfOtherStack(LambdafitError):
+    number = "E438"
+    advice = (
+        "`lambdafit runs list` with the same --stack-name shows this stack's runs; --engine local shows this machine's."
+    )
+
+
+class FunctionThrottled(LambdafitError):
+    number = "E439"
+    retryable = True
+    advice = (
+        "Too many functions run at once: wait, use fewer --workers, or have the account's concurrency quota raised."
+    )
+
+
+class MountFailed(LambdafitError):
+    number = "E440"
+    retryable = True
+    advice = "`lambdafit doctor --engine aws` tries again; see the file system's mount targets and port 2049."
+
+
+class FunctionNotReady(LambdafitError):
+    number = "E441"
+    retryable = True
+    advice = "After weeks of idleness network interfaces take minutes to come back: try again, then `lambdafit deploy`."
+
+
+class QuotaTooSmall(LambdafitError):
+    number = "E442"
+    advice = "Use fewer --workers, or have `Concurrent executions` of Lambda raised in the Service Quotas console."
+
+
+class SamNotFound(LambdafitError):
+    number = "E443"
+    advice = "Install the AWS SAM CLI: `uv tool install aws-sam-cli` or `pipx install aws-sam-cli`; then again."
+
+
+class DeployFailed(LambdafitError):
+    number = "E444"
+    advice = "What sam printed says why. Mend it, then `lambdafit deploy` again: what is done is not done twice."
+
+
+class UndeployIncomplete(LambdafitError):
+    number = "E445"
+    advice = "Remove what is named, or wait some minutes, then `lambdafit undeploy` again."
+
+
+class LibrariesMissing(LambdafitError):
+    number = "E446"
+    advice = "`lambdafit deploy` builds and uploads the libraries that the workers need."
+
+
+class StackDamaged(LambdafitError):
+    number = "E447"
+    advice = "The stack was changed by hand: `lambdafit deploy` puts it right."
+
+
+class RunAtWork(LambdafitError):
+    number = "E448"
+    advice = "Stop it first: `lambdafit runs stop RUN`."
+
+
+class AwsRefused(LambdafitError):
+    number = "E449"
+    advice = "AWS says why. `lambdafit doctor --engine aws` looks at the whole stack."
+
+
 # --- 5: limits that were set -------------------------------------------------------------------------------
 
 
