@@ -47,6 +47,9 @@ requirements: setup ## pin requirements/*.txt again from pyproject.toml; UPGRADE
 	$(PY) -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['build-system']['requires'], sep='\n')" | \
 	    $(COMPILE) $(UPGRADE) pyproject.toml - --group dev --output-file requirements/dev.txt
 	$(COMPILE) $(UPGRADE) pyproject.toml --constraint requirements/dev.txt --output-file requirements/runtime.txt
+	$(COMPILE) $(UPGRADE) --group pyproject.toml:light --constraint requirements/dev.txt --output-file layer/requirements.txt
+	$(COMPILE) $(UPGRADE) --group pyproject.toml:sam --output-file requirements/sam.txt
+	$(COMPILE) $(UPGRADE) --group pyproject.toml:checkov --output-file requirements/checkov.txt
 
 clean: ## remove .venv, .python and caches; runs in .lambdafit stay
 	rm -rf .venv .python benchmarks/.venv-* build dist src/*.egg-info
