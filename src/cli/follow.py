@@ -71,7 +71,7 @@ class Follower:
         self._now = now
         self._since = since
         self._first_progress: tuple[float, float] | None = None
-        self._steps_cursor = 0
+        self._steps_cursor = ""
         self._newest: dict[int, StepBatch] = {}
         self._recent: deque[StepBatch] = deque()
         self._rounds_seen = 0

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
+from contracts.errors import LambdafitError
 from contracts.records import RoundRecord, Run, SpanBatch, StepBatch, Task, TaskKey
 
 
@@ -43,6 +44,15 @@ class Invoker(Protocol):
 
         Raises:
             InvocationFailed: it was refused at once (throttled, no such function).
+        """
+
+    def invoke_all(self, calls: Sequence[tuple[str, Mapping[str, Any]]]) -> list[LambdafitError | None]:
+        """Send many events, side by side where that is faster: each as `invoke` would.
+
+        Args:
+            calls: function and event.
+        Returns:
+            why each one was refused at once, None for those that were not; in the order of `calls`.
         """
 
 
@@ -81,11 +91,20 @@ class RunStore(Protocol):
         With `stage`, only if the run's stage is just that, in the same transaction. Returns whether saved.
         """
 
+    def save_tasks(self, run_id: str, tasks: Sequence[Task], *, stage: str) -> list[bool]:
+        """Save many tasks of one stage, each on its own terms as `save_task` would: not all or none.
+
+        Returns whether each was saved, in their order.
+        """
+
     def load_rounds(self, run_id: str, after: int = 0) -> Sequence[RoundRecord]:
         """The committed rounds with a greater index, in order."""
 
     def list_runs(self, limit: int = 100) -> Sequence[Run]:
         """The newest runs, newest first."""
+
+    def open_run_ids(self) -> Sequence[str]:
+        """The ids of the runs that have not ended, oldest first. May lack a run that was created just now."""
 
     def delete_run(self, run_id: str) -> None:
         """Remove everything about a run. No error where there is nothing."""
@@ -95,7 +114,10 @@ class RunStore(Protocol):
 
 
 class Telemetry(Protocol):
-    """Progress, for display only: nothing that decides ever reads it."""
+    """Progress, for display only: nothing that decides ever reads it.
+
+    That of a run that is not in the store may be lost.
+    """
 
     def put_steps(self, run_id: str, batch: StepBatch) -> None:
         """Store one packed item; the same item again replaces itself."""
@@ -103,11 +125,11 @@ class Telemetry(Protocol):
     def put_spans(self, run_id: str, batch: SpanBatch) -> None:
         """Store where an attempt's time went; the same again replaces itself."""
 
-    def read_steps(self, run_id: str, cursor: int = 0) -> tuple[Sequence[StepBatch], int]:
-        """What came after `cursor`, and the next cursor."""
+    def read_steps(self, run_id: str, cursor: str = "") -> tuple[Sequence[StepBatch], str]:
+        """What came after `cursor`, and the next cursor: a text that only the store can read."""
 
-    def read_spans(self, run_id: str, cursor: int = 0) -> tuple[Sequence[SpanBatch], int]:
-        """What came after `cursor`, and the next cursor."""
+    def read_spans(self, run_id: str, cursor: str = "") -> tuple[Sequence[SpanBatch], str]:
+        """What came after `cursor`, and the next cursor: a text that only the store can read."""
 
 
 class OpenFile(Protocol):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any, Protocol
 
-from contracts.errors import InvocationFailed
+from contracts.errors import InvocationFailed, LambdafitError
 from contracts.records import Span
 from handlers.environment import FunctionEnvironment, read_environment
 from runs.services import Services
@@ -80,7 +80,15 @@ class NoInvoker:
         Raises:
             InvocationFailed: always.
         """
-        raise InvocationFailed(f"function {function}", "a worker tried to invoke it", "the reconciler to")
+        raise _forbidden(function)
+
+    def invoke_all(self, calls: Sequence[tuple[str, Mapping[str, Any]]]) -> list[LambdafitError | None]:
+        """All of them refused."""
+        return [_forbidden(function) for function, _ in calls]
+
+
+def _forbidden(function: str) -> InvocationFailed:
+    return InvocationFailed(f"function {function}", "a worker tried to invoke it", "the reconciler to")
 
 
 @cache

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from contracts.errors import ErrorRecord, InvocationFailed, LambdafitError
+from contracts.errors import ErrorRecord, InvocationFailed
 from contracts.messages import FUNCTIONS, TaskMessage
-from contracts.records import Run
+from contracts.records import Run, Task
 from runs import transitions
 from runs.decide import Action, RunState, SaveRun, decide, next_wake_s
 from runs.services import Services
@@ -54,12 +54,12 @@ def reconcile(services: Services, run_id: str, ended: Sequence[EndedInvocation] 
     for _ in range(MAX_TURNS):
         now = services.clock.now()
         actions = decide(state, now)
-        followers = [_carry_out(services, state, action) for action in actions]
-        if all(follower is state for follower in followers):
+        follower = _carry_out(services, state, actions)
+        if follower is state:
             # Offers alone change nothing that could be decided on at once.
             return state.run, next_wake_s(state, now) if not actions else now + state.run.settings.offer_s
         # A saved run opens its next stage, whose tasks are known; a lost condition means that somebody else moved on.
-        state = followers[0] if len(followers) == 1 and followers[0] else load_state(services, run_id)
+        state = follower or load_state(services, run_id)
     raise LambdafitStuck(run_id)
 
 
@@ -88,27 +88,36 @@ def _note_end(services: Services, state: RunState, ended: EndedInvocation) -> bo
     return True
 
 
-def _carry_out(services: Services, state: RunState, action: Action) -> RunState | None:
-    """One conditional write, then its invocation.
+def _carry_out(services: Services, state: RunState, actions: Sequence[Action]) -> RunState | None:
+    """Each action's conditional write, then the invocations of those offers that were written.
 
     Returns:
         the state that follows: the same where nothing can be decided on at once; None where it must be read again.
     """
     run = state.run
-    if isinstance(action, SaveRun):
-        if not services.store.save_run(action.run, action.record):
-            return None
-        return RunState(action.run, visible_tasks(action.run, state.tasks))
-    if action.message is None:
-        services.store.save_task(run.run_id, action.task)
-        return None
-    if not services.store.save_task(run.run_id, action.task, stage=run.stage):
-        return None
-    try:
-        services.invoker.invoke(FUNCTIONS[action.task.key.kind], action.message.to_event())
-    except LambdafitError as error:
-        # Refused at once (throttled): the offer stays and is sent again when it expires.
-        if not error.retryable:
-            _note_end(services, load_state(services, run.run_id), EndedInvocation(action.message, "", error.record()))
-            return None
-    return state
+    follower: RunState | None = state
+    offers: list[tuple[Task, TaskMessage]] = []
+    for action in actions:
+        if isinstance(action, SaveRun):
+            saved = services.store.save_run(action.run, action.record)
+            follower = RunState(action.run, visible_tasks(action.run, state.tasks)) if saved else None
+        elif action.message is None:
+            services.store.save_task(run.run_id, action.task)
+            follower = None
+        else:
+            offers.append((action.task, action.message))
+    return follower if _offer(services, run, offers) else None
+
+
+def _offer(services: Services, run: Run, offers: Sequence[tuple[Task, TaskMessage]]) -> bool:
+    """Write all offers of a turn, then send the messages of those that were written. Returns whether all went well."""
+    if not offers:
+        return True
+    saved = services.store.save_tasks(run.run_id, [task for task, _ in offers], stage=run.stage)
+    sent = [message for (_, message), written in zip(offers, saved, strict=True) if written]
+    errors = services.invoker.invoke_all([(FUNCTIONS[message.key.kind], message.to_event()) for message in sent])
+    # Refused for now (throttled): the offer stays and is sent again when it expires.
+    refused = [(m, e) for m, e in zip(sent, errors, strict=True) if e is not None and not e.retryable]
+    for message, error in refused:
+        _note_end(services, load_state(services, run.run_id), EndedInvocation(message, "", error.record()))
+    return all(saved) and not refused

@@ -7,12 +7,13 @@ never keeps a claim or a report waiting for the lock.
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
 
 from contracts.errors import RunExists, RunNotFound
-from contracts.records import Record, RoundRecord, Run, SpanBatch, StepBatch, Task, TaskKey
+from contracts.records import ENDED, Record, RoundRecord, Run, SpanBatch, StepBatch, Task, TaskKey
 from stores.sqlite_database import Database, encode
 
 _RUNS_SCHEMA = """
@@ -84,6 +85,11 @@ class SqliteStore:
         rows = self._runs.fetch_all("SELECT data FROM runs ORDER BY created_at DESC, run_id LIMIT ?", (limit,))
         return [self._runs.decode(row[0], Run) for row in rows]
 
+    def open_run_ids(self) -> Sequence[str]:
+        """See `RunStore.open_run_ids`."""
+        rows = self._runs.fetch_all("SELECT run_id, stage FROM runs ORDER BY created_at, run_id", ())
+        return [run_id for run_id, stage in rows if stage.partition("/")[0] not in ENDED]
+
     def delete_run(self, run_id: str) -> None:
         """See `RunStore.delete_run`."""
         with self._telemetry.transaction() as cursor:
@@ -113,23 +119,14 @@ class SqliteStore:
 
     def save_task(self, run_id: str, task: Task, *, stage: str | None = None) -> bool:
         """See `RunStore.save_task`."""
-        where = (run_id, task.key.round_index, str(task.key))
         with self._runs.transaction() as cursor:
-            if stage is not None:
-                cursor.execute("SELECT stage FROM runs WHERE run_id = ?", (run_id,))
-                if cursor.fetchone() != (stage,):
-                    return False
-            if task.version == 1:
-                cursor.execute(
-                    "INSERT OR IGNORE INTO tasks VALUES (?, ?, ?, ?, ?)", (*where, task.version, encode(task))
-                )
-            else:
-                cursor.execute(
-                    "UPDATE tasks SET version = ?, data = ?"
-                    " WHERE run_id = ? AND round_index = ? AND key = ? AND version = ?",
-                    (task.version, encode(task), *where, task.version - 1),
-                )
-            return bool(cursor.rowcount)
+            return (stage is None or _is_at(cursor, run_id, stage)) and _save_task(cursor, run_id, task)
+
+    def save_tasks(self, run_id: str, tasks: Sequence[Task], *, stage: str) -> list[bool]:
+        """See `RunStore.save_tasks`."""
+        with self._runs.transaction() as cursor:
+            at_stage = _is_at(cursor, run_id, stage)
+            return [at_stage and _save_task(cursor, run_id, task) for task in tasks]
 
     # --- telemetry ---
 
@@ -142,11 +139,11 @@ class SqliteStore:
         """See `Telemetry.put_spans`."""
         self._put(run_id, "spans", f"{batch.key}@{batch.attempt:03d}#{batch.request_id}", batch)
 
-    def read_steps(self, run_id: str, cursor: int = 0) -> tuple[Sequence[StepBatch], int]:
+    def read_steps(self, run_id: str, cursor: str = "") -> tuple[Sequence[StepBatch], str]:
         """See `Telemetry.read_steps`."""
         return self._read(run_id, "steps", cursor, StepBatch)
 
-    def read_spans(self, run_id: str, cursor: int = 0) -> tuple[Sequence[SpanBatch], int]:
+    def read_spans(self, run_id: str, cursor: str = "") -> tuple[Sequence[SpanBatch], str]:
         """See `Telemetry.read_spans`."""
         return self._read(run_id, "spans", cursor, SpanBatch)
 
@@ -157,10 +154,10 @@ class SqliteStore:
                 (run_id, kind, key, encode(record)),
             )
 
-    def _read(self, run_id: str, kind: str, cursor: int, of_type: type[_R]) -> tuple[Sequence[_R], int]:
+    def _read(self, run_id: str, kind: str, cursor: str, of_type: type[_R]) -> tuple[Sequence[_R], str]:
         query = "SELECT data, cursor FROM telemetry WHERE run_id = ? AND kind = ? AND cursor > ? ORDER BY cursor"
-        rows = self._telemetry.fetch_all(query, (run_id, kind, cursor))
-        return [self._telemetry.decode(row[0], of_type) for row in rows], rows[-1][1] if rows else cursor
+        rows = self._telemetry.fetch_all(query, (run_id, kind, int(cursor or 0)))
+        return [self._telemetry.decode(row[0], of_type) for row in rows], str(rows[-1][1]) if rows else cursor
 
     # --- the files ---
 
@@ -172,3 +169,22 @@ class SqliteStore:
         """Close every thread's connections."""
         self._runs.close()
         self._telemetry.close()
+
+
+def _is_at(cursor: sqlite3.Cursor, run_id: str, stage: str) -> bool:
+    """Whether the run is at that stage, in this transaction."""
+    found = cursor.execute("SELECT stage FROM runs WHERE run_id = ?", (run_id,)).fetchone()
+    return bool(found == (stage,))
+
+
+def _save_task(cursor: sqlite3.Cursor, run_id: str, task: Task) -> bool:
+    """Save the task in this transaction if its stored version is the one before. Returns whether it was."""
+    where = (run_id, task.key.round_index, str(task.key))
+    if task.version == 1:
+        cursor.execute("INSERT OR IGNORE INTO tasks VALUES (?, ?, ?, ?, ?)", (*where, task.version, encode(task)))
+    else:
+        cursor.execute(
+            "UPDATE tasks SET version = ?, data = ? WHERE run_id = ? AND round_index = ? AND key = ? AND version = ?",
+            (task.version, encode(task), *where, task.version - 1),
+        )
+    return bool(cursor.rowcount)

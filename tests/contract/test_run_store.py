@@ -120,6 +120,31 @@ def test_a_task_is_saved_only_in_the_stage_it_was_meant_for(store: Store) -> Non
     assert not store.save_task("r-none", Task(key=TRAIN, version=1), stage=run.stage)
 
 
+def test_of_many_tasks_each_is_saved_on_its_own_terms(store: Store) -> None:
+    run = make_run(status="RUNNING")
+    store.create_run(run)
+    first, second, third = (Task(key=replace(TRAIN, index=index), version=1) for index in range(3))
+    assert store.save_tasks("r-0001", [], stage=run.stage) == []
+    assert store.save_tasks("r-0001", [first, second], stage=run.stage) == [True, True]
+    changed = [replace(first, version=2, attempt=1), replace(second, version=3, attempt=1), third]
+    assert store.save_tasks("r-0001", changed, stage=run.stage) == [True, False, True]
+    assert store.save_run(replace(run, version=2, status="CANCELLED"))
+    late = [replace(first, version=3, attempt=2), replace(second, version=2, attempt=2)]
+    assert store.save_tasks("r-0001", late, stage=run.stage) == [False, False]
+    assert list(store.load_tasks("r-0001", 1).values()) == [changed[0], second, third]
+
+
+def test_more_tasks_than_a_transaction_takes_are_saved(store: Store) -> None:
+    run = make_run(status="RUNNING")
+    store.create_run(run)
+    tasks = [Task(key=replace(TRAIN, index=index), version=1) for index in range(256)]
+    lost = Task(key=replace(TRAIN, index=150), version=1, attempt=9)
+    assert store.save_task("r-0001", lost, stage=run.stage)
+    saved = store.save_tasks("r-0001", tasks, stage=run.stage)
+    assert [index for index, done in enumerate(saved) if not done] == [150]
+    assert list(store.load_tasks("r-0001", 1).values()) == [*tasks[:150], lost, *tasks[151:]]
+
+
 def test_tasks_of_one_round_come_in_order_and_without_others(store: Store) -> None:
     store.create_run(make_run())
     keys = [
@@ -139,6 +164,17 @@ def test_the_newest_runs_come_first(store: Store) -> None:
         store.create_run(make_run(f"r-000{number}", created_at=float(number)))
     assert [run.run_id for run in store.list_runs()] == ["r-0003", "r-0002", "r-0001"]
     assert [run.run_id for run in store.list_runs(limit=1)] == ["r-0003"]
+
+
+def test_the_runs_that_have_not_ended_are_known(store: Store) -> None:
+    for number in (3, 1, 2):
+        store.create_run(make_run(f"r-000{number}", created_at=float(number)))
+    assert store.open_run_ids() == ["r-0001", "r-0002", "r-0003"]
+    for number, status in ((1, "RUNNING"), (2, "FAILED"), (3, "FINISHED")):
+        assert store.save_run(make_run(f"r-000{number}", version=2, created_at=float(number), status=status))
+    assert store.open_run_ids() == ["r-0001"]
+    assert store.save_run(make_run("r-0002", version=3, created_at=2.0, status="RUNNING")), "it is resumed"
+    assert store.open_run_ids() == ["r-0001", "r-0002"]
 
 
 def test_a_deleted_run_leaves_nothing(store: Store) -> None:
@@ -175,6 +211,8 @@ def test_of_many_writers_just_one_wins_each_version(store: Store) -> None:
 
 
 def test_progress_is_read_from_a_cursor_on(store: Store) -> None:
+    for run_id in ("r-0001", "r-0002"):
+        store.create_run(make_run(run_id))
     store.put_steps("r-0001", step_batch(0))
     batches, cursor = store.read_steps("r-0001")
     assert batches == [step_batch(0)]
@@ -182,10 +220,12 @@ def test_progress_is_read_from_a_cursor_on(store: Store) -> None:
     store.put_steps("r-0001", step_batch(1))
     store.put_steps("r-0002", step_batch(2))
     batches, later = store.read_steps("r-0001", cursor)
-    assert batches == [step_batch(1)] and later > cursor
+    assert batches == [step_batch(1)] and later != cursor
+    assert store.read_steps("r-0001", later) == ([], later)
 
 
 def test_the_same_progress_twice_counts_once(store: Store) -> None:
+    store.create_run(make_run())
     store.put_steps("r-0001", step_batch(0))
     store.put_steps("r-0001", step_batch(0))
     assert store.read_steps("r-0001")[0] == [step_batch(0)]
@@ -193,6 +233,7 @@ def test_the_same_progress_twice_counts_once(store: Store) -> None:
 
 def test_spans_are_read_from_a_cursor_on(store: Store) -> None:
     batch = SpanBatch(key=TRAIN, attempt=1, request_id="a", spans=(Span(name="load", start_s=1.0, end_s=2.0),))
+    store.create_run(make_run())
     store.put_spans("r-0001", batch)
     batches, cursor = store.read_spans("r-0001")
     assert batches == [batch]

@@ -72,12 +72,20 @@ class MemoryStore:
         self._hook("after save_task")
         return True
 
+    def save_tasks(self, run_id: str, tasks: Sequence[Task], *, stage: str) -> list[bool]:
+        """One write after the other: whoever else is at work, or a crash, may come between any two."""
+        return [self.save_task(run_id, task, stage=stage) for task in tasks]
+
     def load_rounds(self, run_id: str, after: int = 0) -> Sequence[RoundRecord]:
         return [record for (r, i), record in sorted(self.rounds.items()) if r == run_id and i > after]
 
     def list_runs(self, limit: int = 100) -> Sequence[Run]:
         newest = sorted(self.runs.values(), key=lambda run: (-run.created_at, run.run_id))
         return newest[:limit]
+
+    def open_run_ids(self) -> Sequence[str]:
+        oldest = sorted(self.runs.values(), key=lambda run: (run.created_at, run.run_id))
+        return [run.run_id for run in oldest if not run.ended]
 
     def delete_run(self, run_id: str) -> None:
         self.runs.pop(run_id, None)
@@ -97,16 +105,16 @@ class MemoryStore:
         self._cursor += 1
         self.spans[run_id, f"{batch.key}@{batch.attempt}#{batch.request_id}"] = (self._cursor, _copy(batch))
 
-    def read_steps(self, run_id: str, cursor: int = 0) -> tuple[Sequence[StepBatch], int]:
+    def read_steps(self, run_id: str, cursor: str = "") -> tuple[Sequence[StepBatch], str]:
         return _after(self.steps, run_id, cursor)
 
-    def read_spans(self, run_id: str, cursor: int = 0) -> tuple[Sequence[SpanBatch], int]:
+    def read_spans(self, run_id: str, cursor: str = "") -> tuple[Sequence[SpanBatch], str]:
         return _after(self.spans, run_id, cursor)
 
 
-def _after[R](table: dict[tuple[str, str], tuple[int, R]], run_id: str, cursor: int) -> tuple[list[R], int]:
-    rows = sorted((c, item) for (r, _), (c, item) in table.items() if r == run_id and c > cursor)
-    return [item for _, item in rows], rows[-1][0] if rows else cursor
+def _after[R](table: dict[tuple[str, str], tuple[int, R]], run_id: str, cursor: str) -> tuple[list[R], str]:
+    rows = sorted((c, item) for (r, _), (c, item) in table.items() if r == run_id and c > int(cursor or 0))
+    return [item for _, item in rows], str(rows[-1][0]) if rows else cursor
 
 
 def _copy[R: msgspec.Struct](record: R) -> R:

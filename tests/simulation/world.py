@@ -9,14 +9,14 @@ the real ones; only training is replaced, by arithmetic in which every mistake s
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 import greenlet
 
-from contracts.errors import InvocationFailed
+from contracts.errors import InvocationFailed, LambdafitError
 from contracts.messages import parse_task
 from contracts.records import Run
 from contracts.settings import OuterSettings, RunSettings
@@ -110,6 +110,12 @@ class World:
             self.messages.append((function, event))
         if self.random.random() < self.faults.double:
             self.messages.append((function, event))
+
+        self._give_way("after invoke")
+
+    def invoke_all(self, calls: Sequence[tuple[str, Mapping[str, Any]]]) -> list[LambdafitError | None]:
+        """One after the other: a crash may come between any two."""
+        return [refusal(partial(self.invoke, *call)) for call in calls]
 
     # --- the run ---
 
@@ -233,6 +239,15 @@ class World:
             content = self.files.contents[path]
             self.files.contents[path] = self.random.choice((content[:-3], content[:-8] + bytes(8)))
             self.trace.append(f"{self.now_s:.3f} torn {path}")
+
+
+def refusal(invoke: Callable[[], None]) -> LambdafitError | None:
+    """Why the invocation was refused, if it was."""
+    try:
+        invoke()
+    except LambdafitError as error:
+        return error
+    return None
 
 
 def settings(**changes: Any) -> RunSettings:

@@ -75,11 +75,11 @@ def test_a_snapshot_says_how_far_the_run_is(follower: Follower) -> None:
 
 def test_only_what_is_new_is_read(follower: Follower, stored: RunsInStore, monkeypatch: pytest.MonkeyPatch) -> None:
     follower.look()
-    asked: list[int] = []
+    asked: list[str] = []
     read = stored.store.read_steps
     monkeypatch.setattr(stored.store, "read_steps", lambda run_id, cursor: asked.append(cursor) or read(run_id, cursor))
     follower.look()
-    assert asked == [8], "behind the four spans and four step batches"
+    assert asked == ["8"], "behind the four spans and four step batches"
 
 
 @pytest.mark.parametrize(
