@@ -193,6 +193,30 @@ class StoreBusy(LambdafitError):
     advice = "Another program holds the run store's lock for long. Close it, then resume the run."
 
 
+class ObjectNotFound(LambdafitError):
+    number = "E321"
+    advice = "`lambdafit data push NAME` brings a data set there; `lambdafit deploy` makes the bucket and the rest."
+
+
+class ObjectsUnreachable(LambdafitError):
+    number = "E322"
+    retryable = True
+    exit_code = EXIT_RUN_FAILED
+    advice = "S3 did not answer, or asked for patience. It is tried again; the AWS Health Dashboard tells of outages."
+
+
+class ObjectsForbidden(LambdafitError):
+    number = "E323"
+    advice = "The role or user that asks lacks this permission on the stack's bucket: `lambdafit doctor --engine aws`."
+
+
+class ObjectChanged(LambdafitError):
+    number = "E324"
+    retryable = True
+    exit_code = EXIT_RUN_FAILED
+    advice = "Somebody replaced the object while it was being read. It is read again from its beginning."
+
+
 # --- 4: the engine and its functions -----------------------------------------------------------------------
 
 
@@ -236,6 +260,45 @@ class TaskFailed(LambdafitError):
     advice = "An unexpected error inside a function; `lambdafit logs RUN` has the traceback."
 
 
+class InvalidRecord(LambdafitError):
+    number = "E421"
+    advice = "It goes to the queue of dead letters, the others go on. Was the table written to by another program?"
+
+
+class ForeignRecord(LambdafitError):
+    number = "E422"
+    advice = "It belongs to another stack: look at the event source mappings and the queue of failed invocations."
+
+
+class FunctionNotFound(LambdafitError):
+    number = "E423"
+    advice = "The stack is missing or half-deployed: `lambdafit deploy`."
+
+
+class InvokeForbidden(LambdafitError):
+    number = "E424"
+    advice = "Whoever invokes lacks lambda:InvokeFunction on it: `lambdafit deploy` restores the roles of the stack."
+
+
+class EventTooLarge(LambdafitError):
+    number = "E425"
+    advice = "Lambda takes 1 MB asynchronously and 6 MB synchronously: send less at once."
+
+
+class SweepIncomplete(LambdafitError):
+    number = "E426"
+    retryable = True
+    exit_code = EXIT_RUN_FAILED
+    advice = "The other runs went on. The log of the Sweep function has each run's error; the next sweep tries again."
+
+
+class NotificationFailed(LambdafitError):
+    number = "E427"
+    retryable = True
+    exit_code = EXIT_RUN_FAILED
+    advice = "The run itself is not concerned. Look at the topic and at the permission to publish to it."
+
+
 class StackNotFound(LambdafitError):
     number = "E431"
     advice = "`lambdafit deploy` makes one; --stack-name, --region and --profile say where it is looked for."
@@ -244,7 +307,7 @@ class StackNotFound(LambdafitError):
 class StackNotReady(LambdafitError):
     number = "E432"
     advice = (
-        "Wait for the deployment to end, or mend it: `lambdafit deploy`; the CloudFormation console says what failed."
+        "Wait for the deployment to end, or mend it: `lambdafit deploy`; CloudFormation's events say what failed."
     )
 
 
@@ -277,7 +340,7 @@ class AwsUnreachable(LambdafitError):
 class RunOfOtherStack(LambdafitError):
     number = "E438"
     advice = (
-        "`lambdafit runs list` with the same --stack-name shows this stack's runs; --engine local shows this machine's."
+        "`lambdafit runs list` shows the runs of a place: --stack-name NAME of a stack, --engine local of this machine."
     )
 
 
@@ -285,7 +348,7 @@ class FunctionThrottled(LambdafitError):
     number = "E439"
     retryable = True
     advice = (
-        "Too many functions run at once: wait, use fewer --workers, or have the account's concurrency quota raised."
+        "Too many functions run at once: wait, use fewer --workers, or have the account's quota raised."
     )
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 from contracts.errors import EnvironmentFailed, InvocationFailed, LambdafitError
-from engines.local_lambda.failures import describe, parse_printed
+from contracts.function_errors import describe, parse_printed
 from engines.local_lambda.invocation import MAX_PAYLOAD_BYTES, Function, Pending
 from engines.local_lambda.runtime_api import Connection
 from engines.local_lambda.variables import function_arn, process_variables

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from contracts.errors import ErrorRecord, InvalidSetting, InvocationFailed, LambdafitError, TaskFailed
-from engines.local_lambda.failures import error_in_answer
+from contracts.function_errors import error_in_answer
 
 MAX_PAYLOAD_BYTES = 6_291_556
 """Lambda's limit for events and results of synchronous invocations."""

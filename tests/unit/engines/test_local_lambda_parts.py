@@ -7,8 +7,8 @@ import json
 import pytest
 
 from contracts.errors import InvalidSetting, ShapeMismatch, TaskFailed, all_errors, error_from_record
+from contracts.function_errors import error_in_answer
 from engines.local_lambda.environment import exit_text
-from engines.local_lambda.failures import error_in_answer
 from engines.local_lambda.invocation import Function, random_uuid
 from engines.local_lambda.runtime_api import parse_head
 from engines.local_lambda.variables import process_variables
