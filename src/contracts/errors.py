@@ -306,9 +306,7 @@ class StackNotFound(LambdafitError):
 
 class StackNotReady(LambdafitError):
     number = "E432"
-    advice = (
-        "Wait for the deployment to end, or mend it: `lambdafit deploy`; CloudFormation's events say what failed."
-    )
+    advice = "Wait for the deployment to end, or mend it: `lambdafit deploy`; CloudFormation's events say what failed."
 
 
 class StackVersionDiffers(LambdafitError):
@@ -347,9 +345,7 @@ class RunOfOtherStack(LambdafitError):
 class FunctionThrottled(LambdafitError):
     number = "E439"
     retryable = True
-    advice = (
-        "Too many functions run at once: wait, use fewer --workers, or have the account's quota raised."
-    )
+    advice = "Too many functions run at once: wait, use fewer --workers, or have the account's quota raised."
 
 
 class MountFailed(LambdafitError):

@@ -20,6 +20,7 @@ PREPARING_VERSION = 1
 """Raise it when the same source comes out as other arrays: prepared folders are found by their digest."""
 
 _SHUFFLE_SEED = 1
+VALIDATION_FRACTION = 0.1
 SPLITS = ("x_train", "y_train", "x_val", "y_val", "x_test", "y_test")
 
 
@@ -29,7 +30,7 @@ def prepare_dataset(
     *,
     data_folder: Path | None,
     cache_folder: Path,
-    validation_fraction: float = 0.1,
+    validation_fraction: float = VALIDATION_FRACTION,
 ) -> dict[str, Any]:
     """Make a data set ready on the shared files, or find it ready.
 
@@ -71,6 +72,11 @@ def prepare_dataset(
     }
     files.write(f"{folder}/meta.json", [json.dumps(facts, indent=1).encode()], durable=True)
     return facts
+
+
+def prepared_folder(source: DataSource) -> str | None:
+    """Where `prepare_dataset` puts a data set; None where only loading it tells."""
+    return f"datasets/{source.name}-{_digest(source, None, VALIDATION_FRACTION)}" if source.files else None
 
 
 def _load(source: DataSource, folder: Path) -> Arrays:
