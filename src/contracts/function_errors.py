@@ -1,4 +1,4 @@
-"""Errors that cross the Runtime API: from a runtime's JSON back to numbered errors."""
+"""Errors of functions as data: from the JSON of a runtime, or of Lambda itself, back to numbered errors."""
 
 from __future__ import annotations
 
@@ -6,11 +6,28 @@ import json
 import re
 from typing import Any
 
-from contracts.errors import ErrorRecord, LambdafitError, TaskFailed, all_errors, error_from_record
+from contracts.errors import (
+    EnvironmentFailed,
+    ErrorRecord,
+    InvocationFailed,
+    LambdafitError,
+    MountFailed,
+    OutOfMemory,
+    TaskFailed,
+    TimedOut,
+    all_errors,
+    error_from_record,
+)
 
 # How a numbered error prints itself: see contracts.errors.ErrorRecord.
 PRINTED = re.compile(r"(?P<number>E\d{3}) (?P<name>\w+): (?P<rest>.*)", re.DOTALL)
 MAX_MESSAGE_CHARACTERS = 4_000
+
+# What Lambda itself says of a function that could not say it any more.
+TIMED_OUT = re.compile(r"Task timed out after [\d.]+ seconds")
+KILLED = re.compile(r"signal: killed|exit status 137\b")
+EXITED = re.compile(r"Runtime exited|Process exited before completing request")
+MOUNT = re.compile(r"EFS(MountTimeout|MountConnectivity|MountFailure|IO)(Exception)?\b")
 
 
 def error_in_answer(body: bytes, function: str) -> LambdafitError:
@@ -23,10 +40,32 @@ def error_in_answer(body: bytes, function: str) -> LambdafitError:
         the numbered error itself where the handler raised one, else TaskFailed with type and message.
     """
     name, message = describe(body)
-    numbered = parse_printed(message, name)
+    numbered = parse_printed(message, name) or platform_error(name, message, f"function {function!r}")
     if numbered is not None:
         return numbered
     return TaskFailed(f"function {function!r}", f"{name}: {message}" if message else name)
+
+
+def platform_error(name: str, message: str, where: str) -> LambdafitError | None:
+    """What Lambda reports of a function that was killed, or that it could not start; None for any other error.
+
+    Args:
+        name: `errorType`.
+        message: `errorMessage`.
+        where: for the message.
+    """
+    received = f"{name}: {message}" if message else name
+    if name == "Sandbox.Timedout" or (name in ("", "Error") and TIMED_OUT.search(message)):
+        return TimedOut(where, message or name, "a report in time")
+    if name == "Runtime.OutOfMemory" or (KILLED.search(message) and (EXITED.search(message) or "Runtime." in name)):
+        return OutOfMemory(where, received)
+    if MOUNT.search(name) or MOUNT.match(message):
+        return MountFailed(where, received)
+    if name.startswith(("Runtime.ImportModule", "Runtime.HandlerNotFound", "Runtime.UserCodeSyntax")):
+        return EnvironmentFailed(where, received)
+    if name == "Runtime.ExitError" or EXITED.search(message):
+        return InvocationFailed(where, received, "a report")
+    return None
 
 
 def describe(body: bytes) -> tuple[str, str]:

@@ -6,7 +6,8 @@ Every implementation of a port passes the same suite in `tests/contract/`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
 
 from contracts.errors import LambdafitError
 from contracts.records import RoundRecord, Run, SpanBatch, StepBatch, Task, TaskKey
@@ -199,3 +200,52 @@ class SharedFiles(Protocol):
 
     def local_path(self, path: str) -> str:
         """Where the file lies for a library that opens files by itself."""
+
+
+class ObjectFacts(NamedTuple):
+    """One object. `etag` changes whenever its content does."""
+
+    key: str
+    bytes: int
+    etag: str
+
+
+class Objects(Protocol):
+    """Large files that a user brings or takes away: a bucket. Keys look like relative paths, with forward slashes.
+
+    Every method may raise ObjectsUnreachable (the same again may help) and ObjectsForbidden.
+    """
+
+    def head(self, key: str) -> ObjectFacts:
+        """What is there.
+
+        Raises:
+            ObjectNotFound: nothing is.
+        """
+
+    def read(self, key: str) -> bytes:
+        """A whole object: a small one.
+
+        Raises:
+            ObjectNotFound: it is not there.
+        """
+
+    def read_into(self, facts: ObjectFacts, offset: int, buffer: Any) -> None:
+        """Fill `buffer` from byte `offset` on. Many threads may do so side by side.
+
+        Raises:
+            ObjectNotFound: it is not there any more.
+            ObjectChanged: it is not the one that `facts` tell of, or ends too early.
+        """
+
+    def list(self, prefix: str) -> Sequence[ObjectFacts]:
+        """The objects whose keys begin so, in order of their keys."""
+
+    def write(self, key: str, data: bytes) -> None:
+        """Put a small object there, whole or not at all; the same key again replaces it."""
+
+    def write_file(self, key: str, path: Path) -> ObjectFacts:
+        """Put a file there, in parts where it is large, whole or not at all; the same key again replaces it."""
+
+    def remove(self, key: str) -> None:
+        """Remove an object. No error where there is none."""

@@ -1,0 +1,48 @@
+"""The one place where functions get their boto3 clients. boto3 is imported only when one is wanted: it takes 0.2 s, and
+a run on a laptop never wants one.
+
+Region, credentials and endpoints come from the standard variables (AWS_REGION, AWS_PROFILE, AWS_ENDPOINT_URL_…).
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from contracts.errors import RegionMissing
+
+CONNECT_TIMEOUT_S = 3.0
+READ_TIMEOUT_S = 15.0
+CONNECTIONS = 40
+"""More than the threads that invoke or read side by side (32)."""
+
+ATTEMPTS = 5
+
+
+@cache
+def client(service: str, *, read_timeout_s: float = READ_TIMEOUT_S, attempts: int = ATTEMPTS) -> Any:
+    """A client of one AWS service, made once; many threads may use it.
+
+    Args:
+        service: as boto3 names it, such as "dynamodb".
+        read_timeout_s: how long an answer may take.
+        attempts: the first one included; 1 where a second would do harm.
+    Raises:
+        RegionMissing: no region is named anywhere.
+    """
+    import boto3
+    from botocore.config import Config
+    from botocore.exceptions import NoRegionError
+
+    config = Config(
+        connect_timeout=CONNECT_TIMEOUT_S,
+        read_timeout=read_timeout_s,
+        max_pool_connections=CONNECTIONS,
+        retries={"mode": "standard", "total_max_attempts": attempts},
+        account_id_endpoint_mode="disabled",  # the regional endpoint: the one that the VPC's gateway is for
+        user_agent_appid="lambdafit",
+    )
+    try:
+        return boto3.client(service, config=config)
+    except NoRegionError:
+        raise RegionMissing(f"{service} client", "no region is set", "one in AWS_REGION") from None
