@@ -193,6 +193,27 @@ class StoreBusy(LambdafitError):
     advice = "Another program holds the run store's lock for long. Close it, then resume the run."
 
 
+class StoreUnreachable(LambdafitError):
+    number = "E311"
+    retryable = True
+    advice = "DynamoDB did not answer, or is throttling. Nothing is lost: the sweep goes on with open runs."
+
+
+class ItemTooLarge(LambdafitError):
+    number = "E312"
+    advice = "DynamoDB takes no larger items. Use fewer workers or slices."
+
+
+class StoreRefused(LambdafitError):
+    number = "E313"
+    advice = "Renew the credentials, check the region, and that they may use the stack's table (its UserPolicyArn)."
+
+
+class TableNotFound(LambdafitError):
+    number = "E314"
+    advice = "Check --stack-name, the region and the account; `lambdafit deploy` makes the table."
+
+
 class ObjectNotFound(LambdafitError):
     number = "E321"
     advice = "`lambdafit data push NAME` brings a data set there; `lambdafit deploy` makes the bucket and the rest."

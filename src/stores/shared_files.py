@@ -70,10 +70,12 @@ class FolderFiles:
                     _sync_folder(target.parent)
             finally:
                 os.close(descriptor)
-        except OSError as error:
+        except BaseException as error:  # whoever brings the buffers may refuse to go on
             with contextlib.suppress(OSError):
                 left.unlink()
-            raise _write_error(path, error) from error
+            if isinstance(error, OSError):
+                raise _write_error(path, error) from error
+            raise
         return written
 
     def open(self, path: str) -> OpenDescriptor:

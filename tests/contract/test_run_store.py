@@ -1,7 +1,8 @@
-"""What every run store promises. Each implementation passes this suite; DynamoDB joins it by one more fixture."""
+"""What every run store promises. Each implementation passes this suite; DynamoDB against moto, in this process."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -23,19 +24,25 @@ from contracts.records import (
     TaskKey,
 )
 from contracts.settings import RunSettings
+from fakes.dynamodb_table import TABLE, dynamodb_table
 from fakes.memory_store import MemoryStore
+from stores.dynamodb import DynamoStore
 from stores.sqlite import SqliteStore
 
-Store = SqliteStore | MemoryStore
+Store = SqliteStore | MemoryStore | DynamoStore
 FILE = FileRef(path="runs/r-0001/a.npy", bytes=3, count=3, parts=("00",))
 TRAIN = TaskKey(round_index=1, kind="train", index=2)
 
 
-@pytest.fixture(params=["sqlite", "memory"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+@pytest.fixture(params=["sqlite", "memory", "dynamodb", "dynamodb, one item a page"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     if request.param == "memory":
-        return MemoryStore()
-    return SqliteStore(tmp_path / "runs.db")
+        yield MemoryStore()
+    elif request.param == "sqlite":
+        yield SqliteStore(tmp_path / "runs.db")
+    else:
+        with dynamodb_table() as client:
+            yield DynamoStore(TABLE, client, page_items=1 if "page" in request.param else None)
 
 
 def make_run(run_id: str = "r-0001", **changes: object) -> Run:
@@ -232,7 +239,9 @@ def test_the_same_progress_twice_counts_once(store: Store) -> None:
 
 
 def test_spans_are_read_from_a_cursor_on(store: Store) -> None:
-    batch = SpanBatch(key=TRAIN, attempt=1, request_id="a", spans=(Span(name="load", start_s=1.0, end_s=2.0),))
+    batch = SpanBatch(
+        key=replace(TRAIN, index=1), attempt=1, request_id="a", spans=(Span(name="load", start_s=1.0, end_s=2.0),)
+    )
     store.create_run(make_run())
     store.put_spans("r-0001", batch)
     batches, cursor = store.read_spans("r-0001")

@@ -1,0 +1,108 @@
+"""The application's table in memory (moto), made as the template makes it, safe to use from many threads."""
+
+from __future__ import annotations
+
+import copy
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from unittest import mock
+
+import boto3
+from botocore.config import Config
+from moto import mock_aws
+from moto.core.botocore_stubber import BotocoreStubber
+from moto.dynamodb.models import Table
+
+TABLE = "lambdafit-test"
+REGION = "eu-central-1"
+
+TABLE_PROPERTIES: dict[str, Any] = {
+    "AttributeDefinitions": [
+        {"AttributeName": "pk", "AttributeType": "S"},
+        {"AttributeName": "sk", "AttributeType": "S"},
+        {"AttributeName": "listing", "AttributeType": "S"},
+        {"AttributeName": "open", "AttributeType": "S"},
+        {"AttributeName": "created_at", "AttributeType": "N"},
+    ],
+    "KeySchema": [
+        {"AttributeName": "pk", "KeyType": "HASH"},
+        {"AttributeName": "sk", "KeyType": "RANGE"},
+    ],
+    "GlobalSecondaryIndexes": [
+        {
+            "IndexName": "runs-by-time",
+            "KeySchema": [
+                {"AttributeName": "listing", "KeyType": "HASH"},
+                {"AttributeName": "created_at", "KeyType": "RANGE"},
+            ],
+            "Projection": {"ProjectionType": "KEYS_ONLY"},
+        },
+        {
+            "IndexName": "open-runs",
+            "KeySchema": [
+                {"AttributeName": "open", "KeyType": "HASH"},
+                {"AttributeName": "created_at", "KeyType": "RANGE"},
+            ],
+            "Projection": {"ProjectionType": "KEYS_ONLY"},
+        },
+    ],
+    "BillingMode": "PAY_PER_REQUEST",
+    "StreamSpecification": {"StreamEnabled": True, "StreamViewType": "NEW_IMAGE"},
+}
+"""What `create_table` is given; the template's table must have the same."""
+
+TIME_TO_LIVE = {"AttributeName": "expires_at", "Enabled": True}
+
+
+def create_table(client: Any, name: str = TABLE) -> None:
+    """The table with its indexes, stream and expiry."""
+    client.create_table(TableName=name, **TABLE_PROPERTIES)
+    client.update_time_to_live(TableName=name, TimeToLiveSpecification=TIME_TO_LIVE)
+
+
+@contextmanager
+def dynamodb_table(name: str = TABLE) -> Iterator[Any]:
+    """A client for a fresh table in this process."""
+    with mock_aws(), one_request_at_a_time(), light_transactions():
+        client = boto3.client("dynamodb", region_name=REGION, config=Config(max_pool_connections=64))
+        create_table(client, name)
+        yield client
+
+
+@contextmanager
+def one_request_at_a_time() -> Iterator[None]:
+    """Without it moto loses concurrent updates: it checks a condition and writes in two steps."""
+    lock = threading.RLock()
+    dispatch = BotocoreStubber.process_request
+
+    def locked(stubber: BotocoreStubber, request: Any) -> Any:
+        with lock:
+            return dispatch(stubber, request)
+
+    with mock.patch.object(BotocoreStubber, "process_request", locked):
+        yield
+
+
+@contextmanager
+def light_transactions() -> Iterator[None]:
+    """Before each transaction moto copies the whole table, to be able to go back; the mappings are enough.
+
+    That holds while transactions put and delete whole items, as the store's do: items are never changed in place.
+    """
+
+    def copied(table: Table, _memory: dict[int, Any]) -> Table:
+        twin = Table.__new__(Table)
+        twin.__dict__.update(table.__dict__)
+        twin.items = type(table.items)(table.items.default_factory)
+        for partition, rows in table.items.items():
+            twin.items[partition] = dict(rows)
+        if table.stream_shard is not None:
+            twin.stream_shard = copy.copy(table.stream_shard)
+            twin.stream_shard.table = twin
+            twin.stream_shard.items = list(table.stream_shard.items)
+        return twin
+
+    with mock.patch.object(Table, "__deepcopy__", copied, create=True):
+        yield
