@@ -281,6 +281,42 @@ class TaskFailed(LambdafitError):
     advice = "An unexpected error inside a function; `lambdafit logs RUN` has the traceback."
 
 
+class ArchiveNotFound(LambdafitError):
+    number = "E411"
+    exit_code = EXIT_RUN_FAILED
+    advice = "`lambdafit deploy` uploads the libraries; with LibrariesSource=efs it also invokes InstallLibraries."
+
+
+class ArchiveUnsuitable(LambdafitError):
+    number = "E412"
+    exit_code = EXIT_RUN_FAILED
+    advice = "`lambdafit deploy` builds the archive for the stack's architecture and Python."
+
+
+class ArchiveCorrupted(LambdafitError):
+    number = "E413"
+    retryable = True
+    exit_code = EXIT_RUN_FAILED
+    advice = "Nothing of it was used. Where it happens again, `lambdafit deploy` uploads the archive anew."
+
+
+class NoRoomForLibraries(LambdafitError):
+    number = "E414"
+    exit_code = EXIT_RUN_FAILED
+    advice = "Raise the function's EphemeralStorage in template.yaml, or take LibrariesSource=efs."
+
+
+class LibrariesOutdated(LambdafitError):
+    number = "E415"
+    exit_code = EXIT_RUN_FAILED
+    advice = "`lambdafit deploy` builds and uploads the libraries that belong to this code."
+
+
+class LibrariesNotBuilt(LambdafitError):
+    number = "E416"
+    advice = "`make setup` installs uv and a Python 3.13; packages come from the index that uv is set to."
+
+
 class InvalidRecord(LambdafitError):
     number = "E421"
     advice = "It goes to the queue of dead letters, the others go on. Was the table written to by another program?"
