@@ -51,9 +51,13 @@ def report_failure(error: BaseException, flags: Flags) -> int:
 
 
 def as_record(error: BaseException) -> ErrorRecord | None:
-    """The numbered error that this is, if it is one: the operating system's about disk and permissions are."""
+    """The numbered error that this is, if it is one: the operating system's about disk and permissions, and AWS's."""
     if isinstance(error, LambdafitError):
         return error.record()
+    if type(error).__module__.partition(".")[0] in ("boto3", "botocore"):
+        from engines.aws_stack.account import numbered
+
+        return numbered(error, "AWS").record()
     if not isinstance(error, OSError):
         return None
     where, problem = str(error.filename or "a file"), error.strerror or str(error)

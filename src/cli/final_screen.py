@@ -25,9 +25,9 @@ def show_end(store: RunStore, telemetry: Telemetry, run_id: str, flags: Flags, *
     summary = summarise(load(store, telemetry, run_id), time.time())
     run = summary.run
     if run.status == "FINISHED" and flags.json_keys is None:
-        _finished(summary)
+        _finished(summary, flags.place.suffix)
     elif run.status != "FINISHED":
-        _unfinished(summary, interrupted=interrupted)
+        _unfinished(summary, flags.place.suffix, interrupted=interrupted)
     if flags.json_keys is not None:
         print_json(answer(summary, interrupted=interrupted))
     return exit_code(run, interrupted=interrupted)
@@ -41,13 +41,13 @@ def show_broken_off(store: RunStore, telemetry: Telemetry, run_id: str, flags: F
     """
     print_error(error)
     summary = summarise(load(store, telemetry, run_id), time.time())
-    messages().print(screens.resume_steps(summary.run))
+    messages().print(screens.resume_steps(summary.run, flags.place.suffix))
     if flags.json_keys is not None:
         print_json(answer(summary, interrupted=True) | {"error": error_dict(error)})
     return error.exit_code
 
 
-def _finished(summary: RunSummary) -> None:
+def _finished(summary: RunSummary, place: str) -> None:
     console = output()
     console.print(screens.headline(summary))
     console.print()
@@ -57,14 +57,14 @@ def _finished(summary: RunSummary) -> None:
     if summary.run.fingerprints_mixed:
         console.print(Text("\nFunctions computed with different numerics: the bits may differ next time.", "yellow"))
     console.print()
-    console.print(screens.next_steps(summary.run))
+    console.print(screens.next_steps(summary.run, place))
 
 
-def _unfinished(summary: RunSummary, *, interrupted: bool) -> None:
+def _unfinished(summary: RunSummary, place: str, *, interrupted: bool) -> None:
     run = summary.run
     console = messages()
     if run.error is not None:
         print_error(run.error)
     elif interrupted:
         console.print(Text(f"Interrupted in round {run.round_index}. Nothing that was done is lost.", "yellow"))
-    console.print(screens.resume_steps(run))
+    console.print(screens.resume_steps(run, place))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import click
+
+from cli.place import Place
 
 RUN_ANSWER_KEYS = (
     "run_id",
@@ -45,12 +47,14 @@ class Flags:
         quiet: hide progress, and nothing else.
         json_keys: with `--json`, the keys that its object always has; None without.
         arguments: the command line, for a background process that is to do the same.
+        place: where it works.
     """
 
     debug: bool = False
     quiet: bool = False
     json_keys: Sequence[str] | None = None
     arguments: Sequence[str] = ()
+    place: Place = field(default_factory=Place)
 
 
 def set_flag(context: click.Context, parameter: click.Parameter, value: bool) -> None:

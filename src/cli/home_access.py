@@ -1,80 +1,136 @@
-"""The home, its run store, and which run a user means by RUN."""
+"""The home on this machine, and its runs."""
 
 from __future__ import annotations
 
 import os
-import re
+import secrets
+import shutil
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from contracts.errors import HomeNotWritable, InvalidRunId, RunNotFound
-from contracts.identifiers import RUN_ID
+from cli.flags import Flags
+from cli.runs_place import ALL_RUNS, LogReader, find_run
+from contracts.errors import HomeInUse, HomeNotWritable, RunNotFound
 from contracts.records import Run
 from engines.home import Home, HomeLock
+from runs.paths import model_path, run_folder
 from stores.shared_files import FolderFiles
 from stores.sqlite import SqliteStore
 
+if TYPE_CHECKING:
+    from runs.services import Services
+
 DEFAULT_HOME = ".lambdafit"
-NEWEST = "latest"
-PREFIX = re.compile(r"(r-)?[0-9a-z]{1,32}|r-")
-ALL_RUNS = 1_000_000
-MAX_CANDIDATES = 8
-NO_RUNS = "No runs yet. Start one: lambdafit train digits-mlp"
 
 
 class RunFolder:
-    """A home as commands use it that look at runs: nothing is made where there is nothing."""
+    """Implements `cli.runs_place.Runs` for a home. Nothing is made where there is nothing."""
+
+    follow_s = 0.0
 
     def __init__(self, home: Home) -> None:
         environment = home.environment()
         self.home = home
         self.exists = environment.store_file.is_file()
         self.store = SqliteStore(environment.store_file)
+        self.telemetry = self.store
         self.files = FolderFiles(environment.shared_folder)
 
     def runs(self, limit: int = ALL_RUNS) -> list[Run]:
-        """The newest runs, newest first; none where there is no home yet."""
+        """See `Runs.runs`; none where there is no home yet."""
         return list(self.store.list_runs(limit)) if self.exists else []
 
     def find(self, name: str) -> Run:
-        """The run that a user means: by its id, the unique beginning of one, or `latest`.
+        """See `Runs.find`."""
+        place = f"LAMBDAFIT_HOME {self.home.folder}" if name == "latest" else str(self.home.folder)
+        return find_run(name, place, self._load, self.runs)
 
-        Raises:
-            InvalidRunId: it cannot be a run's name, or several begin so.
-            RunNotFound: there is none.
-        """
-        if name == NEWEST:
-            newest = self.runs(limit=1)
-            if not newest:
-                raise RunNotFound(f"LAMBDAFIT_HOME {self.home.folder}", "it has no runs", advice=NO_RUNS)
-            return newest[0]
-        if not PREFIX.fullmatch(name):
-            raise InvalidRunId("run", repr(name), "an id such as r-7f3a9c01d2, the beginning of one, or latest")
-        if RUN_ID.fullmatch(name) and self.exists:
-            try:
-                return self.store.load_run(name)
-            except RunNotFound:
-                pass
-        begins = name if name.startswith("r-") else f"r-{name}"
-        found = [run for run in self.runs() if run.run_id.startswith(begins)]
-        if not found:
-            raise RunNotFound(f"run {name}", f"no run in {self.home.folder} is called or begins so")
-        if len(found) > 1:
-            names = ", ".join(run.run_id for run in found[:MAX_CANDIDATES])
-            more = f" and {len(found) - MAX_CANDIDATES} more" if len(found) > MAX_CANDIDATES else ""
-            raise InvalidRunId("run", f"{name!r} is the beginning of {len(found)} runs: {names}{more}", "a unique one")
-        return found[0]
+    def conducted(self, runs: Sequence[Run]) -> frozenset[str]:
+        """See `Runs.conducted`: that which holds the home's lock works on one run."""
+        conductor = HomeLock(self.home).held_by_other() if runs else ""
+        return frozenset(run.run_id for run in runs if _conducts(conductor, run.run_id))
 
-    def conductor(self) -> str:
-        """What works in this home just now, as it calls itself; empty if nothing does."""
-        return HomeLock(self.home).held_by_other()
+    def services(self) -> Services:
+        """See `Runs.services`."""
+        from handlers.wiring import NoInvoker, SystemClock, SystemRandomness
+        from runs.services import Services
 
-    def is_conducted(self, run_id: str) -> bool:
-        """Whether an engine works on this run just now."""
-        return conducts(self.conductor(), run_id)
+        return Services(self.store, self.telemetry, self.files, NoInvoker(), SystemClock(), SystemRandomness())
+
+    def ask(self, run: Run, event: Mapping[str, Any], flags: Flags) -> dict[str, Any]:
+        """See `Runs.ask`: the function runs in an environment of its own."""
+        from cli import function_calls
+        from engines.local import LocalSettings
+
+        local = LocalSettings.from_environment(os.environ)
+        answer: dict[str, Any] = function_calls.call(
+            function_calls.PREDICT,
+            {"run_id": run.run_id, **event},
+            self.home,
+            local,
+            threads=run.settings.threads,
+            show_log=flags.debug,
+        )
+        return answer
+
+    def predict(self, run: Run, images: Sequence[Path], flags: Flags) -> dict[str, Any]:
+        """See `Runs.predict`: the function opens the pictures by itself."""
+        return self.ask(run, {"task": "predict", "images": [str(image) for image in images]}, flags)
+
+    def export(self, run: Run, to_format: str, target: Path, flags: Flags) -> None:
+        """See `Runs.export`: a finished run's model lies ready; anything else is made and its copy removed."""
+        from cli.model_export import TENSORBOARD, put
+
+        if to_format != TENSORBOARD and run.status == "FINISHED":
+            ready = model_path(run.run_id, to_format)
+            if self.files.exists(ready):
+                put(Path(self.files.local_path(ready)), target)
+                return
+        name = secrets.token_hex(4)
+        curves = to_format == TENSORBOARD
+        event = {"task": "curves"} if curves else {"task": "export", "format": to_format}
+        answer = self.ask(run, event | {"name": name if curves else f"{name}.{to_format}"}, flags)
+        try:
+            put(Path(self.files.local_path(answer["path"])), target)
+        finally:
+            self.files.remove(answer["path"])
+
+    def logs(self, run: Run, worker: int | None) -> LogReader:
+        """See `Runs.logs`."""
+        from cli.home_logs import HomeLogs
+
+        return HomeLogs(self.home.log_folder(run.run_id), self.store, run.run_id, worker)
+
+    def check_at_rest(self, run_ids: Sequence[str]) -> None:
+        """See `Runs.check_at_rest`."""
+        conductor = HomeLock(self.home).held_by_other()
+        for run_id in run_ids:
+            if _conducts(conductor, run_id):
+                advice = f"Stop it first: lambdafit runs stop {run_id}"
+                received = f"it is being trained by {conductor}"
+                raise HomeInUse(f"run {run_id}", received, "one at rest", advice=advice)
+
+    def has_left_over(self, run_id: str) -> bool:
+        """See `Runs.has_left_over`."""
+        return self.files.exists(run_folder(run_id)) or self.home.log_folder(run_id).exists()
+
+    def remove(self, run_id: str) -> None:
+        """See `Runs.remove`."""
+        self.files.remove(run_folder(run_id))
+        shutil.rmtree(self.home.log_folder(run_id), ignore_errors=True)
+        if self.exists:
+            self.store.delete_run(run_id)
+
+    def _load(self, run_id: str) -> Run | None:
+        try:
+            return self.store.load_run(run_id) if self.exists else None
+        except RunNotFound:
+            return None
 
 
-def conducts(conductor: str, run_id: str) -> bool:
+def _conducts(conductor: str, run_id: str) -> bool:
     """Whether what holds a home's lock, as it calls itself, works on this run."""
     return conductor.endswith(f"run {run_id}")
 
@@ -82,11 +138,6 @@ def conducts(conductor: str, run_id: str) -> bool:
 def current_home() -> Home:
     """The home that LAMBDAFIT_HOME names."""
     return Home(Path(os.environ.get("LAMBDAFIT_HOME") or DEFAULT_HOME))
-
-
-def open_runs() -> RunFolder:
-    """The runs of the current home."""
-    return RunFolder(current_home())
 
 
 def existing_parent(folder: Path) -> Path:

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from cli.flags import Command, Flags, json_option
+from cli.place import place_options
 
 PREDICT = {
     "short_help": "What a run's model sees in pictures.",
@@ -27,6 +28,7 @@ FORMATS = ("keras", "safetensors", "tensorboard")
 )
 @click.argument("run")
 @click.argument("images", metavar="IMAGE...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@place_options()
 @json_option("run_id", "predictions", "error")
 @click.pass_obj
 def predict(flags: Flags, run: str, images: tuple[Path, ...], as_json: bool) -> None:
@@ -40,6 +42,7 @@ def predict(flags: Flags, run: str, images: tuple[Path, ...], as_json: bool) -> 
     cls=Command, example="lambdafit evaluate latest --json", short_help="Loss and accuracy of a run's model."
 )
 @click.argument("run")
+@place_options()
 @json_option("run_id", "round_index", "val_loss", "val_accuracy", "test_loss", "test_accuracy", "parameters_sha256")
 @click.pass_obj
 def evaluate(flags: Flags, run: str, as_json: bool) -> None:
@@ -54,6 +57,7 @@ def evaluate(flags: Flags, run: str, as_json: bool) -> None:
 @click.option("--to", "to_format", type=click.Choice(FORMATS), required=True, help="The format.")
 @click.option("--output", type=click.Path(path_type=Path), help="Where to.  [default: RUN.keras, …, in this folder]")
 @click.option("--force", is_flag=True, help="Replace what is there.")
+@place_options()
 @click.pass_obj
 def export(flags: Flags, run: str, to_format: str, output: Path | None, force: bool) -> None:
     """Copy a run's model, or its curves as TensorBoard events."""

@@ -10,11 +10,9 @@ from pathlib import Path
 
 from cli.console import messages, output
 from cli.flags import Flags
-from cli.home_access import RunFolder, open_runs
-from cli.model_screens import ask
+from cli.model_screens import check_ready, waiting
+from cli.runs_place import open_runs
 from contracts.errors import DiskFull, InvalidSetting
-from contracts.records import Run
-from runs.paths import model_path
 
 TENSORBOARD = "tensorboard"
 
@@ -26,31 +24,19 @@ def export_run(name: str, to_format: str, target: Path | None, flags: Flags, *, 
         target: None for a name in the current folder.
         replace: whether something may lie there.
     """
-    folder = open_runs()
-    run = folder.find(name)
+    place = open_runs(flags)
+    run = place.find(name)
     target = target or Path(f"{run.run_id}-{TENSORBOARD}" if to_format == TENSORBOARD else f"{run.run_id}.{to_format}")
     if target.exists() and not replace:
         raise InvalidSetting("--output", f"{target} exists already", "a new name", advice="`--force` replaces it.")
     if not target.absolute().parent.is_dir():
         raise InvalidSetting("--output", f"there is no folder {target.absolute().parent}", advice="Make it first.")
+    check_ready(run)
+    with waiting(flags):
+        place.export(run, to_format, target, flags)
     if to_format == TENSORBOARD:
-        _made_for_us(folder, run, {"task": "curves"}, secrets.token_hex(4), target, flags)
         messages().print(f"Look at them: tensorboard --logdir {target}")
-    elif run.status == "FINISHED" and folder.files.exists(model_path(run.run_id, to_format)):
-        put(Path(folder.files.local_path(model_path(run.run_id, to_format))), target)
-    else:
-        event = {"task": "export", "format": to_format}
-        _made_for_us(folder, run, event, f"{secrets.token_hex(4)}.{to_format}", target, flags)
     output().print(str(target))
-
-
-def _made_for_us(folder: RunFolder, run: Run, event: dict[str, str], name: str, target: Path, flags: Flags) -> None:
-    """Have the predict function make it, take it, and remove the function's copy."""
-    answer = ask(run, {**event, "name": name}, folder.home, flags)
-    try:
-        put(Path(folder.files.local_path(answer["path"])), target)
-    finally:
-        folder.files.remove(answer["path"])
 
 
 def put(source: Path, target: Path) -> None:

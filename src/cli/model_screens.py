@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -14,25 +13,24 @@ from rich.text import Text
 from cli import words
 from cli.console import is_interactive, make_table, messages, output
 from cli.flags import Flags, print_json
-from cli.function_calls import PREDICT, call
-from cli.home_access import open_runs
+from cli.runs_place import open_runs
 from contracts.errors import InvalidImage, ModelNotReady
 from contracts.records import Run
-from engines.home import Home
-from engines.local import LocalSettings
 
 SURE = 0.8
 
 
 def show_predictions(name: str, images: Sequence[Path], flags: Flags, *, as_json: bool) -> None:
     """Print the likeliest classes of each picture."""
-    folder = open_runs()
-    run = folder.find(name)
+    place = open_runs(flags)
+    run = place.find(name)
     for image in images:
         if not image.is_file():
             problem = "it is a folder" if image.is_dir() else "there is no such file"
             raise InvalidImage(str(image), problem, "a picture")
-    answer = ask(run, {"task": "predict", "images": [str(image) for image in images]}, folder.home, flags)
+    check_ready(run)
+    with waiting(flags):
+        answer = place.predict(run, images, flags)
     if as_json:
         print_json(answer)
     else:
@@ -56,9 +54,11 @@ def predictions_table(predictions: Sequence[Mapping[str, Any]]) -> Table:
 
 def show_evaluation(name: str, flags: Flags, *, as_json: bool) -> None:
     """Print loss and accuracy on the validation and test sets."""
-    folder = open_runs()
-    run = folder.find(name)
-    answer = ask(run, {"task": "evaluate"}, folder.home, flags)
+    place = open_runs(flags)
+    run = place.find(name)
+    check_ready(run)
+    with waiting(flags):
+        answer = place.ask(run, {"task": "evaluate"}, flags)
     if as_json:
         print_json(answer)
         return
@@ -75,24 +75,17 @@ def show_evaluation(name: str, flags: Flags, *, as_json: bool) -> None:
     console.print(Text(f"parameters sha256 {answer['parameters_sha256']}", style="dim"))
 
 
-def ask(run: Run, event: Mapping[str, Any], home: Home, flags: Flags) -> dict[str, Any]:
-    """Have the predict function do something with the run's model.
+def check_ready(run: Run) -> None:
+    """Whether there is a model to use.
 
     Raises:
         ModelNotReady: the run has no parameters yet.
-        LambdafitError: what the function failed of.
     """
     if not run.parameters:
         raise ModelNotReady(f"run {run.run_id}", "it has no parameters yet", "one that has begun to train")
-    local = LocalSettings.from_environment(os.environ)
-    with _waiting(flags):
-        answer: dict[str, Any] = call(
-            PREDICT, {"run_id": run.run_id, **event}, home, local, threads=run.settings.threads, show_log=flags.debug
-        )
-    return answer
 
 
-def _waiting(flags: Flags) -> AbstractContextManager[object]:
+def waiting(flags: Flags) -> AbstractContextManager[object]:
     """A sign of life: TensorFlow takes some seconds to load."""
     console = messages()
     if flags.quiet or not is_interactive(console):

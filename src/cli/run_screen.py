@@ -13,25 +13,25 @@ from rich.text import Text
 from cli import screens, words
 from cli.console import make_table, output
 from cli.failure import print_error
-from cli.flags import print_json
-from cli.home_access import open_runs
+from cli.flags import Flags, print_json
 from cli.result import answer
+from cli.runs_place import open_runs
 from contracts.records import RoundRecord, Run
 from runs.summary import IDLE, SPAN_ORDER, RunSummary, Tally, load, summarise
 
 MOST_WORKERS = 32
 
 
-def show_run(name: str, last_rounds: int | None, *, as_json: bool) -> None:
+def show_run(name: str, last_rounds: int | None, flags: Flags, *, as_json: bool) -> None:
     """Print a run's settings, rounds, workers, and where its time went.
 
     Args:
         last_rounds: how many of the rounds; None for all.
     """
-    folder = open_runs()
-    run = folder.find(name)
-    summary = summarise(load(folder.store, folder.store, run.run_id), time.time())
-    conducted = folder.is_conducted(run.run_id)
+    place = open_runs(flags)
+    run = place.find(name)
+    summary = summarise(load(place.store, place.telemetry, run.run_id), time.time())
+    conducted = run.run_id in place.conducted([summary.run])
     if as_json:
         print_json(answer(summary, interrupted=not run.ended and not conducted))
         return
@@ -52,7 +52,7 @@ def show_run(name: str, last_rounds: int | None, *, as_json: bool) -> None:
     if summary.run.error is not None:
         print_error(summary.run.error)
     if run.status != "FINISHED" and not conducted:
-        console.print(screens.resume_steps(summary.run))
+        console.print(screens.resume_steps(summary.run, flags.place.suffix))
 
 
 def settings_grid(run: Run, width: int) -> RenderableType:

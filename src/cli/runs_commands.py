@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from cli.flags import RUN_ANSWER_KEYS, Command, Flags, Group, json_option
+from cli.place import place_options
 
 LIMIT = 20
 SHOWN_ROUNDS = "10"
@@ -17,12 +18,14 @@ def runs() -> None:
 
 @runs.command("list", cls=Command, short_help="The newest runs.", example="lambdafit runs list --limit 5")
 @click.option("-n", "--limit", type=click.IntRange(min=1), default=LIMIT, show_default=True, help="The newest so many.")
+@place_options()
 @json_option("runs")
-def list_runs(limit: int, as_json: bool) -> None:
+@click.pass_obj
+def list_runs(flags: Flags, limit: int, as_json: bool) -> None:
     """The newest runs, and whether they are being trained just now."""
     from cli.runs_list import show_list
 
-    show_list(limit, as_json=as_json)
+    show_list(limit, flags, as_json=as_json)
 
 
 @runs.command(
@@ -33,23 +36,27 @@ def list_runs(limit: int, as_json: bool) -> None:
 )
 @click.argument("run")
 @click.option("--rounds", default=SHOWN_ROUNDS, show_default=True, metavar="N|all", help="The last so many rounds.")
+@place_options()
 @json_option(*RUN_ANSWER_KEYS)
-def show(run: str, rounds: str, as_json: bool) -> None:
+@click.pass_obj
+def show(flags: Flags, run: str, rounds: str, as_json: bool) -> None:
     """A run's settings, rounds, workers and attempts, and where its time went."""
     from cli.run_screen import show_run
 
     if rounds != "all" and not rounds.isdecimal():
         raise click.BadParameter("a number, or `all`", param_hint="--rounds")
-    show_run(run, None if rounds == "all" else int(rounds), as_json=as_json)
+    show_run(run, None if rounds == "all" else int(rounds), flags, as_json=as_json)
 
 
 @runs.command(cls=Command, short_help="Stop a run.", example="lambdafit runs stop latest")
 @click.argument("run")
-def stop(run: str) -> None:
+@place_options()
+@click.pass_obj
+def stop(flags: Flags, run: str) -> None:
     """Stop a run, whichever process trains it. Its last checkpoint stays."""
     from cli.run_control import stop_run
 
-    stop_run(run)
+    stop_run(run, flags)
 
 
 @runs.command(
@@ -62,6 +69,7 @@ def stop(run: str) -> None:
 @click.option("--deadline-s", type=float, help="Seconds from now.")
 @click.option("--detach", is_flag=True, help="Train in the background.")
 @click.option("--announce", type=int, hidden=True)
+@place_options()
 @json_option(*RUN_ANSWER_KEYS)
 @click.pass_obj
 def resume(
@@ -69,13 +77,17 @@ def resume(
     as_json: bool,
 ) -> int:  # fmt: skip
     """Let an interrupted, failed, stopped or budget-stopped run go on from its checkpoint."""
+    changes = {"max_cost_usd": max_cost_usd, "deadline_s": deadline_s}
+    if flags.place.is_cloud:
+        from cli.stack_train import resume_run_in_stack
+
+        return resume_run_in_stack(run, changes, flags, detach=detach)
     if detach:
         from cli.detached import start_detached
 
         return start_detached(flags)
     from cli.train_run import resume_run
 
-    changes = {"max_cost_usd": max_cost_usd, "deadline_s": deadline_s}
     return resume_run(run, changes, flags, announce)
 
 
@@ -88,10 +100,12 @@ def resume(
 @click.argument("names", metavar="[RUN]...", nargs=-1)
 @click.option("--all-finished", is_flag=True, help="All runs that have finished.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
-def remove(names: tuple[str, ...], all_finished: bool, yes: bool) -> int:
+@place_options()
+@click.pass_obj
+def remove(flags: Flags, names: tuple[str, ...], all_finished: bool, yes: bool) -> int:
     """Remove runs with their files and logs, for good."""
     from cli.run_removal import remove_runs
 
     if not names and not all_finished:
         raise click.UsageError("Name at least one RUN, or give --all-finished.")
-    return remove_runs(names, all_finished=all_finished, ask=not yes)
+    return remove_runs(names, flags, all_finished=all_finished, ask=not yes)

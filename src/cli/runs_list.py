@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 from datetime import datetime
 
 from rich.table import Table
@@ -10,8 +11,8 @@ from rich.text import Text
 
 from cli import words
 from cli.console import make_table, output
-from cli.flags import print_json
-from cli.home_access import NO_RUNS, conducts, open_runs
+from cli.flags import Flags, print_json
+from cli.runs_place import NO_RUNS, open_runs
 from contracts.records import Run
 
 COLUMNS = ("run", "recipe", "state", "workers", "rounds", "loss", "accuracy", "cost", "started")
@@ -19,16 +20,16 @@ LEFT_OUT = ((70, ("recipe", "started")), (92, ("rounds", "loss")), (115, ("worke
 """Below so many characters these columns are left out: a run's id is never cut."""
 
 
-def show_list(limit: int, *, as_json: bool) -> None:
+def show_list(limit: int, flags: Flags, *, as_json: bool) -> None:
     """Print the newest runs."""
-    folder = open_runs()
-    runs = folder.runs(limit)
-    conductor = folder.conductor() if runs else ""
+    place = open_runs(flags)
+    runs = place.runs(limit)
+    conducted = place.conducted(runs)
     if as_json:
-        print_json({"runs": [entry(run, conducts(conductor, run.run_id)) for run in runs]})
+        print_json({"runs": [entry(run, run.run_id in conducted) for run in runs]})
     elif runs:
         console = output()
-        console.print(table(runs, conductor, console.width))
+        console.print(table(runs, conducted, console.width))
     else:
         output().print(NO_RUNS)
 
@@ -58,14 +59,18 @@ def accuracy(run: Run, split: str) -> float | None:
     return None if value is None else float(value)
 
 
-def table(runs: list[Run], conductor: str, width: int) -> Table:
-    """One line a run."""
+def table(runs: list[Run], conducted: Collection[str], width: int) -> Table:
+    """One line a run.
+
+    Args:
+        conducted: the ids of those that are being worked at.
+    """
     left_out = {name for limit, names in LEFT_OUT if width < limit for name in names}
     columns = [name for name in COLUMNS if name not in left_out]
     made = make_table(*columns, numbers=("workers", "rounds", "loss", "accuracy", "cost", "started"))
     now = time.time()
     for run in runs:
-        state = words.status(run, conducts(conductor, run.run_id))
+        state = words.status(run, run.run_id in conducted)
         done = max(0, run.round_index - 1)
         test = accuracy(run, "test")
         cells: dict[str, str | Text] = {

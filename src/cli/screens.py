@@ -117,25 +117,29 @@ def commands(pairs: Sequence[tuple[str, str]]) -> RenderableType:
     return Padding(grid, INDENT, expand=False)
 
 
-def next_steps(run: Run) -> RenderableType:
-    """What one does with a finished run."""
+def next_steps(run: Run, place: str = "") -> RenderableType:
+    """What one does with a finished run.
+
+    Args:
+        place: what commands need at their end to work in the same place.
+    """
     of_pictures = len(run.data_facts.get("x_shape", ())) > 1
     return commands(
         [
-            (f"lambdafit runs show {run.run_id}", "every round and worker"),
-            *([(f"lambdafit predict {run.run_id} IMAGE", "try it on a picture")] if of_pictures else []),
-            (f"lambdafit export {run.run_id} --to keras", "take the model along"),
+            (f"lambdafit runs show {run.run_id}{place}", "every round and worker"),
+            *([(f"lambdafit predict {run.run_id} IMAGE{place}", "try it on a picture")] if of_pictures else []),
+            (f"lambdafit export {run.run_id} --to keras{place}", "take the model along"),
         ]
     )
 
 
-def resume_steps(run: Run) -> RenderableType:
-    """How a run that did not finish goes on."""
+def resume_steps(run: Run, place: str = "") -> RenderableType:
+    """How a run that did not finish goes on; `place` as for `next_steps`."""
     option = {"budget": " --max-cost-usd MORE", "deadline": " --deadline-s SECONDS"}.get(run.reason, "")
     return commands(
         [
-            (f"lambdafit runs resume {run.run_id}{option}", "go on from its checkpoint"),
-            (f"lambdafit runs show {run.run_id}", "what it did"),
+            (f"lambdafit runs resume {run.run_id}{option}{place}", "go on from its checkpoint"),
+            (f"lambdafit runs show {run.run_id}{place}", "what it did"),
         ]
     )
 

@@ -7,10 +7,12 @@ from typing import Any
 import click
 
 from cli.flags import RUN_ANSWER_KEYS, Command, Flags, json_option, option
+from cli.place import place_options
 
 EXAMPLE = """\
 lambdafit train digits-mlp --workers 4
-lambdafit train my_recipe.py --epochs 5 --set learning_rate=0.1 --max-cost-usd 0.50 --json"""
+lambdafit train my_recipe.py --epochs 5 --set learning_rate=0.1 --max-cost-usd 0.50 --json
+lambdafit train fashion-mnist-mlp --workers 16 --engine aws --stack-name lambdafit"""
 
 SYNC = click.Choice(("local", "gradients"))
 OUTER = click.Choice(("sgd", "momentum", "nesterov", "adam"))
@@ -41,13 +43,20 @@ MODEL, METHOD, STOPS, ENGINE = "What is trained", "How workers go together", "Wh
 @option(STOPS, "--patience", type=int, metavar="N", help="After so many validations without a better one.")
 @option(STOPS, "--max-cost-usd", type=float, metavar="X", help="Before it would cost more on Lambda.  [default: 10]")
 @option(STOPS, "--deadline-s", type=float, metavar="X", help="After so many seconds.  [default: 86400]")
-@option(ENGINE, "--engine", metavar="NAME", default="local", show_default=True, help="Where: local.")
-@option(ENGINE, "--detach", is_flag=True, help="In the background.")
+@option(ENGINE, "--detach", is_flag=True, help="In the background; in a stack: without watching it.")
 @click.option("--announce", type=int, hidden=True)
+@place_options()
 @json_option(*RUN_ANSWER_KEYS)
 @click.pass_obj
 def train(flags: Flags, /, detach: bool, announce: int | None, **options: Any) -> int:
-    """Train RECIPE: a built-in one (see `lambdafit recipes`) or a .py file that defines `recipe`."""
+    """Train RECIPE: a built-in one (see `lambdafit recipes`) or a .py file that defines `recipe`.
+
+    On this machine, or in a deployed stack (--engine aws): there it goes on by itself, and Ctrl-C ends the watching.
+    """
+    if flags.place.is_cloud:
+        from cli.stack_train import train_in_stack
+
+        return train_in_stack(options, flags, detach=detach)
     if detach:
         from cli.detached import start_detached
 

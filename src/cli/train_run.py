@@ -13,15 +13,13 @@ from msgspec.structs import replace
 from cli.detached import announce_run
 from cli.failure import echo_error
 from cli.flags import Flags
-from cli.home_access import check_writable, current_home, open_runs
+from cli.home_access import RunFolder, check_writable, current_home
 from cli.signals import interruptible
 from contracts.errors import InvalidSetting
 from engines.local import LocalEngine, LocalSettings
 from handlers.wiring import SystemRandomness
 from runs import control, recipes, start
 from runs.describe_recipe import DataPlaces
-
-ENGINES = ("local",)
 
 
 def train_run(options: Mapping[str, Any], flags: Flags, announce: int | None) -> int:
@@ -34,8 +32,6 @@ def train_run(options: Mapping[str, Any], flags: Flags, announce: int | None) ->
         the exit code.
     """
     local = LocalSettings.from_environment(os.environ)
-    if options["engine"] not in ENGINES:
-        raise InvalidSetting("--engine", repr(options["engine"]), f"one of {', '.join(ENGINES)}: no other exists yet")
     home = current_home()
     check_writable(home)
     places = DataPlaces(local.data, str(home.environment().download_folder))
@@ -67,7 +63,7 @@ def resume_run(name: str, changes: Mapping[str, Any], flags: Flags, announce: in
         the exit code.
     """
     local = LocalSettings.from_environment(os.environ)
-    folder = open_runs()
+    folder = RunFolder(current_home())
     run = folder.find(name)
     limits = _given(local.changed_limits())
     settings = replace(run.settings, **limits)

@@ -1,4 +1,4 @@
-"""`watch`: the display of a run that another process conducts."""
+"""`watch`: the display of a run that somebody else conducts: another process, or a stack."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ import time
 from cli.display import choose_view
 from cli.failure import EXIT_INTERRUPTED, echo_error
 from cli.final_screen import show_end
-from cli.flags import Flags
+from cli.flags import Flags, print_json
 from cli.follow import Follower
-from cli.home_access import RunFolder, open_runs
+from cli.result import answer
+from cli.runs_place import Runs, open_runs
+from cli.signals import stoppable
+from runs.summary import load, summarise
 
 INTERVAL_S = 0.5
 GRACE_S = 3.0
@@ -22,19 +25,33 @@ def watch_run(name: str, flags: Flags) -> int:
     Returns:
         the exit code, as `train` would have ended.
     """
-    folder = open_runs()
-    run_id = folder.find(name).run_id
+    place = open_runs(flags)
+    return follow_run(place, place.find(name).run_id, flags)
+
+
+def follow_run(place: Runs, run_id: str, flags: Flags, since: float = 0.0) -> int:
+    """Show a run until it ends, and how it ended. Ctrl-C ends the showing, not the run: it was never ours to end.
+
+    Args:
+        since: when it was resumed, in seconds since 1970.
+    Returns:
+        the exit code: 130 where it was not seen to its end.
+    """
     try:
-        interrupted = _follow(folder, run_id, flags)
+        with stoppable():
+            interrupted = _follow(place, run_id, flags, since)
     except KeyboardInterrupt:
-        echo_error(f"No longer watching; {run_id} goes on. `lambdafit runs stop {run_id}` ends it.")
+        stop = f"lambdafit runs stop {run_id}{flags.place.suffix}"
+        echo_error(f"No longer watching; {run_id} goes on. `{stop}` ends it.")
+        if flags.json_keys is not None:
+            print_json(answer(summarise(load(place.store, place.telemetry, run_id), time.time())))
         return EXIT_INTERRUPTED
-    return show_end(folder.store, folder.store, run_id, flags, interrupted=interrupted)
+    return show_end(place.store, place.telemetry, run_id, flags, interrupted=interrupted)
 
 
-def _follow(folder: RunFolder, run_id: str, flags: Flags) -> bool:
+def _follow(place: Runs, run_id: str, flags: Flags, since: float) -> bool:
     """Show the run until it ends, or until nobody conducts it any more. Returns whether it is the latter."""
-    follower = Follower(folder.store, folder.store, run_id, time.time)
+    follower = Follower(place.store, place.telemetry, run_id, time.time, since)
     view = choose_view(flags)
     alone_since = 0.0
     began = False
@@ -47,13 +64,13 @@ def _follow(folder: RunFolder, run_id: str, flags: Flags) -> bool:
                 view.begin()
                 began = True
             view.update(snapshot)
-            if folder.is_conducted(run_id):
+            if place.conducted([snapshot.run]):
                 alone_since = 0.0
             else:
                 alone_since = alone_since or time.monotonic()
                 if time.monotonic() - alone_since >= GRACE_S:
                     return True
-            time.sleep(INTERVAL_S)
+            time.sleep(max(INTERVAL_S, place.follow_s))
     finally:
         if began:
             view.end()

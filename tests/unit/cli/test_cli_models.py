@@ -21,7 +21,7 @@ class Functions:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.events: list[Mapping[str, Any]] = []
         self.answer: Any = {}
-        monkeypatch.setattr("cli.model_screens.call", self.call)
+        monkeypatch.setattr("cli.function_calls.call", self.call)
 
     def call(self, function: str, event: Mapping[str, Any], *_places: object, **options: object) -> Any:
         assert function == "predict"
