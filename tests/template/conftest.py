@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from template.stack_template import CHECKOUT, REGION
 from samtranslator.yaml_helper import yaml_parse
+
+from template.stack_template import CHECKOUT, REGION
 
 BUILD_LIMIT_S = 300
 
@@ -71,7 +72,9 @@ class Built:
 def sam() -> Sam:
     program = CHECKOUT / ".venv-sam/bin/sam"
     if not program.exists():
-        pytest.skip("no .venv-sam: `make test` makes it, or: sh scripts/setup.sh --peers .venv-sam requirements/sam.txt")
+        pytest.skip(
+            "no .venv-sam: `make test` makes it, or: sh scripts/setup.sh --peers .venv-sam requirements/sam.txt"
+        )
     return Sam(program)
 
 

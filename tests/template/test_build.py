@@ -1,4 +1,4 @@
-"""`sam build` of a clean clone: what is in the artifacts, how large they are, and that every handler imports from them."""
+"""`sam build` of a clean clone: what is in the artifacts, how large they are, and that every handler imports from it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from template.conftest import Built, Sam
 from template.stack_template import CHECKOUT, functions, template
 from template.test_template import resolved_variables

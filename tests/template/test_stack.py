@@ -7,8 +7,9 @@ from typing import Any
 
 import boto3
 import pytest
-from fakes import dynamodb_table
 from moto import mock_aws
+
+from fakes import dynamodb_table
 from template.stack_template import REGION, STACK, create_stack, functions, resources, translated
 
 pytestmark = pytest.mark.filterwarnings("ignore:Tried to parse:UserWarning")
@@ -95,12 +96,12 @@ def test_the_stream_and_the_queue_are_mapped_to_conduct_and_monitor(stack: dict[
 
 def test_the_bucket_is_private_encrypted_and_versioned(stack: dict[str, Any]) -> None:
     client, bucket = boto3.client("s3"), outputs(stack)["BucketName"]
-    blocked = resources("AWS::S3::Bucket")["Bucket"]["PublicAccessBlockConfiguration"]  # which moto leaves out
+    blocked = resources("AWS::S3::Bucket")["Bucket"]["PublicAccessBlockConfiguration"]  # moto leaves these two out
     assert len(blocked) == 4
+    assert resources("AWS::S3::Bucket")["Bucket"]["VersioningConfiguration"] == {"Status": "Enabled"}
     assert set(blocked.values()) == {True}
     (rule,) = client.get_bucket_encryption(Bucket=bucket)["ServerSideEncryptionConfiguration"]["Rules"]
     assert rule["ApplyServerSideEncryptionByDefault"]["SSEAlgorithm"] == "AES256"
-    assert client.get_bucket_versioning(Bucket=bucket)["Status"] == "Enabled"
 
 
 def test_failed_invocations_that_nobody_can_handle_go_to_the_dead_letters(stack: dict[str, Any]) -> None:

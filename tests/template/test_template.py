@@ -8,18 +8,37 @@ from typing import Any
 
 import msgspec
 import pytest
-from rehearsal.patterns import passes
-from template.stack_template import CHECKOUT, functions, parameter_defaults, resources, template, variables
 
 from contracts.messages import FUNCTIONS
 from handlers.environment import FunctionEnvironment, read_environment
+from rehearsal.patterns import passes
 from runs.code_version import VERSION
+from template.stack_template import CHECKOUT, functions, parameter_defaults, resources, template, variables
 
-OUTPUTS = (
-    "TableName BucketName StartRunFunction ConductFunction SweepFunction MonitorFunction TrainFunction CombineFunction "
-    "PrepareFunction InstallLibrariesFunction PredictFunction ApiUrl FailedInvocationsQueueUrl DeadLettersQueueUrl "
-    "FileSystemId LibrariesSource CodeVersion TrainMemoryMb TrainTimeLimitS WorkersCeiling Architecture UserPolicyArn"
-).split()
+OUTPUTS = [
+    "TableName",
+    "BucketName",
+    "StartRunFunction",
+    "ConductFunction",
+    "SweepFunction",
+    "MonitorFunction",
+    "TrainFunction",
+    "CombineFunction",
+    "PrepareFunction",
+    "InstallLibrariesFunction",
+    "PredictFunction",
+    "ApiUrl",
+    "FailedInvocationsQueueUrl",
+    "DeadLettersQueueUrl",
+    "FileSystemId",
+    "LibrariesSource",
+    "CodeVersion",
+    "TrainMemoryMb",
+    "TrainTimeLimitS",
+    "WorkersCeiling",
+    "Architecture",
+    "UserPolicyArn",
+]
 IN_THE_NETWORK = {"Train", "Combine", "Prepare", "InstallLibraries", "Predict"}
 OUTSIDE = {"StartRun", "Conduct", "Sweep", "Monitor"}
 ON_ONE_MACHINE_ONLY = {"LAMBDAFIT_HOME", "LAMBDAFIT_DATA"}
@@ -179,7 +198,9 @@ def test_both_hear_of_runs_and_only_monitor_of_rounds() -> None:
     assert not passes(patterns("Monitor", "Changes"), change("task", status="DONE"))
 
 
-@pytest.mark.parametrize(("function", "event", "file"), [("Conduct", "Reports", "conduct.json"), ("Monitor", "Changes", "monitor.json")])
+@pytest.mark.parametrize(
+    ("function", "event", "file"), [("Conduct", "Reports", "conduct.json"), ("Monitor", "Changes", "monitor.json")]
+)
 def test_the_sample_events_hold_only_records_that_pass_the_filters(function: str, event: str, file: str) -> None:
     records = json.loads((CHECKOUT / "events" / file).read_text())["Records"]
     stream = [record for record in records if record["eventSource"] == "aws:dynamodb"]
