@@ -48,6 +48,7 @@ requirements: setup ## pin requirements/*.txt again from pyproject.toml; UPGRADE
 	    $(COMPILE) $(UPGRADE) pyproject.toml - --group dev --output-file requirements/dev.txt
 	$(COMPILE) $(UPGRADE) pyproject.toml --constraint requirements/dev.txt --output-file requirements/runtime.txt
 	$(COMPILE) $(UPGRADE) --group pyproject.toml:light --constraint requirements/dev.txt --output-file layer/requirements.txt
+	$(COMPILE) $(UPGRADE) --group pyproject.toml:worker --constraint requirements/dev.txt --output-file src/libraries/worker.txt
 	$(COMPILE) $(UPGRADE) --group pyproject.toml:sam --output-file requirements/sam.txt
 	$(COMPILE) $(UPGRADE) --group pyproject.toml:checkov --output-file requirements/checkov.txt
 

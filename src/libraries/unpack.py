@@ -1,0 +1,210 @@
+"""Unpacks an archive: frames fetched, checked and decompressed side by side, written in order as they come."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import tarfile
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+
+from contracts.errors import ArchiveCorrupted, NoRoomForLibraries
+from libraries.archive import Manifest, decompressed
+from libraries.sources import Archive
+
+THREADS = 8
+"""Frames under way at once. One connection to S3 gives some 50 to 100 MB/s; a frame takes some 10 MB of memory."""
+
+SPARE_BYTES = 64 << 20
+"""Left free beside the libraries; covers what small files take more than their bytes."""
+
+BLOCK = tarfile.BLOCKSIZE
+
+
+class Extractor:
+    """Writes the files of a tar below an empty folder as its bytes come, in stretches of any size.
+
+    Takes regular files with plain relative names and nothing else: no links, no devices, no `..`.
+
+    Args:
+        folder: made by the caller.
+        again: files may be there from an earlier attempt; those of the right size are left as they are.
+    """
+
+    def __init__(self, folder: Path, where: str, *, again: bool = False) -> None:
+        self.files = 0
+        self.bytes = 0
+        self._root = str(folder)
+        self._where = where
+        self._again = again
+        self._made = {self._root}
+        self._header = bytearray()
+        self._descriptor = -1
+        self._path = ""
+        self._open_file = False
+        self._left = 0
+        self._padding = 0
+        self._ended = False
+
+    def feed(self, data: bytes) -> None:
+        """The tar's next bytes.
+
+        Raises:
+            ArchiveCorrupted: they are not what this module's writer writes.
+        """
+        view = memoryview(data)
+        while len(view) and not self._ended:
+            if self._open_file and self._left:
+                view = self._write(view)
+            elif self._padding:
+                skipped = min(self._padding, len(view))
+                self._padding -= skipped
+                view = view[skipped:]
+            else:
+                taken = min(BLOCK - len(self._header), len(view))
+                self._header += view[:taken]
+                view = view[taken:]
+                if len(self._header) == BLOCK:
+                    self._begin(bytes(self._header))
+                    self._header.clear()
+
+    def close(self) -> None:
+        """The tar is at its end.
+
+        Raises:
+            ArchiveCorrupted: it is not.
+        """
+        self.abandon()
+        if not self._ended:
+            raise ArchiveCorrupted(self._where, "its tar is cut off")
+
+    def abandon(self) -> None:
+        """Give the open file back, whole or not."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def _begin(self, header: bytes) -> None:
+        if not any(header):
+            self._ended = True
+            return
+        try:
+            info = tarfile.TarInfo.frombuf(header, "utf-8", "strict")
+        except (tarfile.HeaderError, UnicodeDecodeError) as error:
+            raise ArchiveCorrupted(self._where, f"a header cannot be read ({error})") from None
+        parts = PurePosixPath(info.name).parts
+        plain = info.name and "\0" not in info.name and "\\" not in info.name and not info.name.startswith("/")
+        if not info.isreg() or not plain or ".." in parts or not parts:
+            raise ArchiveCorrupted(self._where, f"it holds {info.name!r} of type {info.type!r}", "plain files inside")
+        self._path = "/".join((self._root, *parts))  # 6,000 times: texts are faster than paths
+        self._make_folder(self._path.rpartition("/")[0])
+        self._left, self._padding = info.size, -info.size % BLOCK
+        self._open_file = True
+        self.files += 1
+        self.bytes += info.size
+        if not (self._again and _size(self._path) == info.size):
+            flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | (os.O_TRUNC if self._again else os.O_EXCL)
+            target = f"{self._path}.part" if self._again else self._path
+            self._descriptor = os.open(target, flags, 0o644)
+        if not self._left:
+            self._finish()
+
+    def _write(self, view: memoryview) -> memoryview:
+        data, rest = view[: self._left], view[self._left :]
+        self._left -= len(data)
+        while self._descriptor >= 0 and len(data):
+            data = data[os.write(self._descriptor, data) :]
+        if not self._left:
+            self._finish()
+        return rest
+
+    def _finish(self) -> None:
+        self._open_file = False
+        if self._descriptor >= 0:
+            self.abandon()
+            if self._again:  # a file has its name once it is whole
+                os.rename(f"{self._path}.part", self._path)  # noqa: PTH104
+
+    def _make_folder(self, folder: str) -> None:
+        if folder not in self._made:
+            os.makedirs(folder, mode=0o755, exist_ok=True)  # noqa: PTH103
+            self._made.add(folder)
+
+
+def unpack(archive: Archive, manifest: Manifest, folder: Path, *, threads: int = THREADS, again: bool = False) -> None:
+    """Unpack a whole archive into a folder.
+
+    Args:
+        again: see `Extractor`.
+    Raises:
+        ArchiveCorrupted: a frame has another digest, or the tar is not what the manifest tells.
+        NoRoomForLibraries: the disk is too small.
+    """
+    check_room(folder, manifest.contents.bytes, again=again)
+    extractor = Extractor(folder, archive.where, again=again)
+    try:
+        with _numbered(folder):
+            for raw in _frames(archive, manifest, threads):
+                extractor.feed(raw)
+        extractor.close()
+    finally:
+        extractor.abandon()
+    found, told = (extractor.files, extractor.bytes), (manifest.contents.files, manifest.contents.bytes)
+    if found != told:
+        raise ArchiveCorrupted(archive.where, f"it held {found[0]} files, {found[1]} bytes", f"{told[0]}, {told[1]}")
+
+
+def check_room(folder: Path, wanted_bytes: int, *, again: bool = False) -> None:
+    """Look before anything is written.
+
+    Raises:
+        NoRoomForLibraries: there is too little.
+    """
+    there = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) if again else 0
+    free = shutil.disk_usage(folder).free
+    needed = wanted_bytes - there + SPARE_BYTES
+    if free < needed:
+        raise NoRoomForLibraries(str(folder), f"{free / 1e6:,.0f} MB are free", f"{needed / 1e6:,.0f} MB")
+
+
+def _frames(archive: Archive, manifest: Manifest, threads: int) -> Iterator[bytes]:
+    """Each frame's bytes of tar, in order; a few frames ahead are under way."""
+
+    def load(index: int) -> bytes:
+        frame = manifest.frames[index]
+        return decompressed(frame, archive.read(offsets[index], frame.packed), archive.where)
+
+    offsets = manifest.offsets()
+    waiting: deque[Future[bytes]] = deque()
+    with ThreadPoolExecutor(threads, thread_name_prefix="unpack") as pool:
+        try:
+            for index in range(len(manifest.frames)):
+                waiting.append(pool.submit(load, index))
+                if len(waiting) > threads:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+@contextmanager
+def _numbered(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise NoRoomForLibraries(str(folder), f"it is full ({error.strerror})", "room for the libraries") from error
+        raise
+
+
+def _size(path: str) -> int:
+    try:
+        return os.stat(path, follow_symlinks=False).st_size  # noqa: PTH116
+    except FileNotFoundError:
+        return -1
