@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from rehearsal.fixtures import rehearsed_calls as rehearsed_calls
+from rehearsal.fixtures import stage as stage
+
 
 @pytest.fixture(scope="session")
 def data_folder() -> Path:

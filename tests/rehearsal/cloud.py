@@ -38,6 +38,7 @@ REGION = "us-east-1"
 TESTS = Path(__file__).resolve().parents[1]
 SERVICES = ("DYNAMODB", "DYNAMODB_STREAMS", "S3", "SQS", "SNS", "CLOUDFORMATION", "STS", "CLOUDWATCH_LOGS", "LOGS")
 END_LIMIT_S = 10.0
+SECRET = "rehearsal"  # noqa: S105 - nobody checks it
 
 
 class Cloud:
@@ -116,11 +117,17 @@ class Cloud:
                     service,
                     region_name=REGION,
                     aws_access_key_id=access_key(caller),
-                    aws_secret_access_key="rehearsal",  # noqa: S106
+                    aws_secret_access_key=SECRET,
                     endpoint_url=self._lambda_url if service == "lambda" else self._moto_url,
                     config=Config(read_timeout=960, retries={"total_max_attempts": 2}, max_pool_connections=40),
                 )
             return self._clients[service, caller]
+
+    def credentials(self, caller: str = USER) -> Any:
+        """To sign requests with."""
+        from botocore.credentials import Credentials
+
+        return Credentials(access_key(caller), SECRET)
 
     def variables(self, caller: str = USER) -> dict[str, str]:
         """The standard variables with which boto3 finds this cloud and acts as `caller`."""
@@ -130,7 +137,7 @@ class Cloud:
             "AWS_REGION": REGION,
             "AWS_DEFAULT_REGION": REGION,
             "AWS_ACCESS_KEY_ID": access_key(caller),
-            "AWS_SECRET_ACCESS_KEY": "rehearsal",
+            "AWS_SECRET_ACCESS_KEY": SECRET,
             "AWS_EC2_METADATA_DISABLED": "true",
             "AWS_CONFIG_FILE": os.devnull,
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
@@ -153,6 +160,11 @@ class Cloud:
         for mapping in self.mappings.values():
             if isinstance(mapping, StreamMapping) is (kind == "stream"):
                 mapping.switch(on=on)
+
+    def sweep_every(self, seconds: float | None) -> None:
+        """Another rate of all schedules; None: switched off."""
+        for schedule in self.schedules.values():
+            schedule.every(seconds)
 
     def messages(self, queue_url: str) -> list[dict[str, Any]]:
         """Take all messages out of a queue."""

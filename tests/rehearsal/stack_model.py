@@ -13,16 +13,7 @@ from typing import Any
 
 from rehearsal.intrinsics import Intrinsics
 
-CREATED = frozenset(
-    (
-        "AWS::DynamoDB::Table",
-        "AWS::S3::Bucket",
-        "AWS::S3::BucketPolicy",
-        "AWS::SQS::Queue",
-        "AWS::SQS::QueuePolicy",
-        "AWS::SNS::Topic",
-    )
-)
+CREATED = frozenset(("AWS::DynamoDB::Table", "AWS::S3::Bucket", "AWS::SQS::Queue", "AWS::SNS::Topic"))
 """Types that are created in moto."""
 
 ACTED_OUT = frozenset(
@@ -196,6 +187,10 @@ def build_model(
             if name_key:
                 properties = properties | {name_key: attributes.name(logical_id)}
             create[logical_id] = {"Type": kind, "Properties": properties}
+            dead_letters = properties.get("RedrivePolicy", {}).get("deadLetterTargetArn")
+            if dead_letters:  # a literal ARN no longer says which comes first
+                queues = by_type["AWS::SQS::Queue"]
+                create[logical_id]["DependsOn"] = [one for one in queues if attributes(one, "Arn") == dead_letters]
     functions = _functions(by_type, attributes)
     return StackModel(
         name=place.stack,

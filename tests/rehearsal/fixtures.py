@@ -1,0 +1,24 @@
+"""Fixtures for tests of several folders: `tests/conftest.py` makes them known."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from rehearsal.stage import Stage
+
+
+@pytest.fixture(scope="session")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """The stage of the rehearsals, still closed. Processes of it end with the session at the latest."""
+    made = Stage(tmp_path_factory.mktemp("rehearsal"), data="")
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="session")
+def rehearsed_calls(stage: Stage) -> list[dict[str, Any]]:
+    """The permissions that the functions needed in the rehearsals up to now; in one whole run, where there was none."""
+    return stage.calls()
