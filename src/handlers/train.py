@@ -1,30 +1,39 @@
-"""Lambda function Train: initialises, trains shards and evaluates. The only one that loads TensorFlow."""
+"""Lambda function Train: initialises, trains shards and evaluates. It loads TensorFlow, as Predict does."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from contracts.messages import parse_task
+from contracts.messages import is_probe, parse_task
+from contracts.records import Report
 from handlers import wiring
-from runs.execute import execute
-from runs.keras_trainer import KerasTrainer
+from handlers.probe import answer_probe
+from handlers.warm_trainer import WarmTrainer, places
+from libraries.load import current_digest
+from runs.execute import Execution, execute
 from runs.train import evaluate, initialise, train
 
-# In INIT, which is not counted in the time limit: TensorFlow with its threads pinned, before any operation runs.
-TRAINER = KerasTrainer(wiring.services().files, threads=wiring.environment().threads)
+TRAINER = WarmTrainer()
+
+
+def _work(use_case: Callable[..., Report], execution: Execution) -> Report:
+    return use_case(execution, trainer=TRAINER.get(execution.span))
+
 
 WORK = {
-    "initialise": partial(initialise, trainer=TRAINER),
-    "train": partial(train, trainer=TRAINER),
-    "evaluate": partial(evaluate, trainer=TRAINER),
+    "initialise": partial(_work, initialise),
+    "train": partial(_work, train),
+    "evaluate": partial(_work, evaluate),
 }
 
 INIT = wiring.Init()
 
 
 def handler(event: Mapping[str, Any], context: wiring.LambdaContext) -> dict[str, Any]:
-    """Do one initialise, train or evaluate task."""
+    """Do one initialise, train or evaluate task, or answer a probe."""
+    if is_probe(event):
+        return answer_probe("train", current_digest(places()))
     deadline = wiring.ContextDeadline(context)
     return execute(parse_task(event), wiring.services(), deadline, context.aws_request_id, WORK, INIT.take())

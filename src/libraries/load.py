@@ -86,6 +86,11 @@ def ensure(places: Places) -> Loaded:
         return _loaded
 
 
+def loaded() -> Loaded | None:
+    """What `ensure` has loaded in this process; None before."""
+    return _loaded
+
+
 def current_digest(places: Places) -> str:
     """Which libraries `ensure` would take, without loading any: a digest, `installed`, or `none`."""
     if not places.source:

@@ -1,13 +1,14 @@
 """Use a run's model: predictions for pictures, figures on the test set, files of a run that has not finished.
 
 Works while the run goes on and after it has ended, from the parameters that the run names at that moment.
+TensorFlow is imported by the calls, not with this module: a function may have to fetch it first.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,11 +18,12 @@ from contracts.records import Run
 from runs import paths
 from runs.services import Services
 from runs.trainer import NO_TENSORS, Tensors, Trainer, parameters_digest
-from training.compiled import CompiledRecipe, compiled_recipe
 from training.datasets.source import source_named
-from training.export import predict as predict_examples
 from training.images import read_image
 from training.vector_files import Vector, read_tensors, read_vector
+
+if TYPE_CHECKING:
+    from training.compiled import CompiledRecipe
 
 TOP = 3
 TRIES = 5
@@ -41,6 +43,8 @@ def predict(services: Services, run_id: str, images: Sequence[str]) -> dict[str,
     """
 
     def look(run: Run, parameters: Vector, constants: Tensors) -> dict[str, Any]:
+        from training.export import predict as predict_examples  # imports TensorFlow
+
         compiled = _compiled(run, services.files)
         facts = run.data_facts
         level = source_named(compiled.recipe.dataset).max_level
@@ -137,6 +141,8 @@ def _with_parameters(
 
 
 def _compiled(run: Run, files: SharedFiles) -> CompiledRecipe:
+    from training.compiled import compiled_recipe  # imports TensorFlow
+
     location = run.settings.recipe
     if location.endswith(".py"):
         location = files.local_path(location)
