@@ -89,6 +89,11 @@ def is_start(event: Mapping[str, Any]) -> bool:
     return event.get("start") is True
 
 
+def is_probe(event: Mapping[str, Any]) -> bool:
+    """Whether the event only wants to know that the function is awake."""
+    return event.get("probe") is True
+
+
 def _text(event: Mapping[str, Any], field: str) -> str:
     value = event.get(field)
     if not isinstance(value, str):

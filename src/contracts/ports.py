@@ -244,8 +244,12 @@ class Objects(Protocol):
     def write(self, key: str, data: bytes) -> None:
         """Put a small object there, whole or not at all; the same key again replaces it."""
 
-    def write_file(self, key: str, path: Path) -> ObjectFacts:
-        """Put a file there, in parts where it is large, whole or not at all; the same key again replaces it."""
+    def write_file(self, key: str, path: Path) -> int:
+        """Put a file there, in parts where it is large, whole or not at all; the same key again replaces it.
+
+        Returns:
+            its bytes.
+        """
 
     def remove(self, key: str) -> None:
         """Remove an object. No error where there is none."""

@@ -35,13 +35,18 @@ class RunSettings(msgspec.Struct, frozen=True, kw_only=True):
     """All that decides a run's result, and the limits that end it early. Never changes, but for the limits.
 
     Exactly one of `epochs` and `rounds` is set. `batch_size` is that of one worker's step. `recipe_name` is for
-    people: a user's own recipe is found as `recipes/<digest>.py`.
+    people: a user's own recipe is found as `recipes/<digest>.py`. `data_folder` names the very folder of the bucket
+    that holds the data set; where it is empty, the newest one of the data set's name is taken.
+
+    `in_flight_per_place` of 2 keeps one attempt at the door of every place, where an engine queues; on AWS, where every
+    invocation runs at once, it is 1.
     """
 
     recipe: str
     recipe_name: str = ""
     recipe_digest: str
     dataset: str
+    data_folder: Annotated[str, Meta(pattern=r"^(datasets/\w[\w.\-]*)?$")] = ""
     workers: Annotated[int, Meta(ge=1, le=MAX_WORKERS)]
     batch_size: Positive
     epochs: Positive | None = None
@@ -59,6 +64,7 @@ class RunSettings(msgspec.Struct, frozen=True, kw_only=True):
     deadline_s: PositiveFloat = 86_400.0
 
     concurrency: Positive = 1
+    in_flight_per_place: Positive = 2
     threads: Positive = 1
     slices: Positive | None = None
     time_limit_s: PositiveFloat = 900.0

@@ -121,6 +121,10 @@ class LocalEngine:
                 "LAMBDAFIT_HOME": environment.home,
                 "LAMBDAFIT_DATA": environment.data,
                 "LAMBDAFIT_THREADS": str(environment.threads),
+                # Whatever the user's shell says: nothing here reaches into an account.
+                "LAMBDAFIT_TABLE": "",
+                "LAMBDAFIT_BUCKET": "",
+                "LAMBDAFIT_SHARED": "",
             },
         )
         store = SqliteStore(environment.store_file)

@@ -7,6 +7,7 @@ from typing import Any
 
 from contracts.messages import parse_task
 from handlers import wiring
+from handlers.probe import probed
 from runs.combine import clear, combine
 from runs.execute import execute
 
@@ -16,6 +17,8 @@ INIT = wiring.Init()
 
 
 def handler(event: Mapping[str, Any], context: wiring.LambdaContext) -> dict[str, Any]:
-    """Do one combine or clear task."""
+    """Do one combine or clear task, or answer a probe."""
+    if answer := probed(event, "combine"):
+        return answer
     deadline = wiring.ContextDeadline(context)
     return execute(parse_task(event), wiring.services(), deadline, context.aws_request_id, WORK, INIT.take())

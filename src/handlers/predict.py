@@ -1,49 +1,110 @@
 """Lambda function Predict: uses a run's model, whether the run goes on or has ended. No task of a run, no claim.
 
-{"task": "predict", "run_id": "r-7f…", "images": ["/path/of/picture.png"]}
+{"task": "predict", "run_id": "r-7f…", "images": ["/path/of/picture.png"]}, or pictures as `handlers.pictures` has them
 {"task": "evaluate", "run_id": "r-7f…"}
 {"task": "export", "run_id": "r-7f…", "format": "keras", "name": "0a1b.keras"}
 {"task": "curves", "run_id": "r-7f…", "name": "0a1b"}
+{"task": "remove", "run_id": "r-7f…"}
+
+What `export` and `curves` make lies on the shared files; with a bucket in that, the curves as one .zip.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from contracts.errors import InvalidMessage, RunNotFound
+from contracts.errors import InvalidImage, InvalidMessage, RunAtWork, RunNotFound
 from contracts.identifiers import check_run_id
 from contracts.messages import NEWEST_RUN
 from handlers import wiring
+from handlers.exports import curves_to_bucket, moved_to_bucket
+from handlers.pictures import Picture, has_pictures, read_pictures
 from runs import paths
 from runs.curves import write_curves
 from runs.keras_trainer import KerasTrainer
 from runs.predict import evaluate, export, predict
+from runs.services import Services
 
 TRAINER = KerasTrainer(wiring.services().files, threads=wiring.environment().threads)
-TASKS = ("predict", "evaluate", "export", "curves")
+TASKS = ("predict", "evaluate", "export", "curves", "remove")
 FORMATS = ("keras", "safetensors")
 
 
 def handler(event: Mapping[str, Any], _context: wiring.LambdaContext) -> dict[str, Any]:
-    """Do one of the four."""
+    """Do one of the five, or answer a probe."""
     services = wiring.services()
     run_id = _run_id(event)
     match event.get("task", "predict"):
+        case "predict" if has_pictures(event):
+            return _predict_sent(services, run_id, read_pictures(event))
         case "predict":
             return predict(services, run_id, _texts(event, "images"))
         case "evaluate":
             return evaluate(services, TRAINER, run_id)
         case "export":
-            return export(services, TRAINER, run_id, _choice(event, "format", FORMATS), _text(event, "name"))
+            name = _text(event, "name")
+            answer = export(services, TRAINER, run_id, _choice(event, "format", FORMATS), name)
+            return moved_to_bucket(answer, name, services.files, wiring.objects()) if _has_bucket() else answer
         case "curves":
-            path = paths.export_path(run_id, _text(event, "name"))
-            rounds, steps = services.store.load_rounds(run_id), services.telemetry.read_steps(run_id)[0]
-            points = write_curves(Path(services.files.local_path(path)), rounds, steps)
-            return {"run_id": run_id, "path": path, "points": points}
+            return _curves(services, run_id, _text(event, "name"))
+        case "remove":
+            return _remove(services, check_run_id(_text(event, "run_id")))
         case other:
             raise InvalidMessage("event", f"task is {other!r}", f"one of {', '.join(TASKS)}")
+
+
+def _has_bucket() -> bool:
+    return bool(wiring.environment().bucket)
+
+
+def _predict_sent(services: Services, run_id: str, pictures: Sequence[Picture]) -> dict[str, Any]:
+    """Predictions for pictures that came with the event, by the names that they came with."""
+    with tempfile.TemporaryDirectory(prefix="lambdafit-") as folder:
+        images = [Path(folder) / str(index) for index in range(len(pictures))]
+        for image, picture in zip(images, pictures, strict=True):
+            image.write_bytes(picture.content)
+        try:
+            answer = predict(services, run_id, list(map(str, images)))
+        except InvalidImage as error:
+            raise _named(error, images, pictures) from error
+    named = zip(answer["predictions"], pictures, strict=True)
+    return answer | {"predictions": [found | {"image": picture.name} for found, picture in named]}
+
+
+def _named(error: InvalidImage, images: Sequence[Path], pictures: Sequence[Picture]) -> InvalidImage:
+    """The error with the sender's name of the picture in place of ours."""
+    for image, picture in zip(images, pictures, strict=True):
+        where, found, rest = error.message.partition(f"{image}: ")
+        if found and not where:
+            return InvalidImage(picture.name, rest.rstrip("."))
+    return error
+
+
+def _curves(services: Services, run_id: str, name: str) -> dict[str, Any]:
+    rounds, steps = services.store.load_rounds(run_id), services.telemetry.read_steps(run_id)[0]
+    if _has_bucket():
+        return curves_to_bucket(run_id, name, rounds, steps, wiring.objects())
+    path = paths.export_path(run_id, name)
+    points = write_curves(Path(services.files.local_path(path)), rounds, steps)
+    return {"run_id": run_id, "path": path, "points": points}
+
+
+def _remove(services: Services, run_id: str) -> dict[str, Any]:
+    """Remove a run's files; its items in the store are removed by whoever asks.
+
+    Raises:
+        RunAtWork: it has not ended.
+    """
+    with suppress(RunNotFound):
+        run = services.store.load_run(run_id)
+        if not run.ended:
+            raise RunAtWork(f"run {run_id}", f"it is {run.status}", "one that has ended")
+    services.files.remove(paths.run_folder(run_id))
+    return {"run_id": run_id, "removed": True}
 
 
 def _run_id(event: Mapping[str, Any]) -> str:

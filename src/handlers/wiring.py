@@ -1,4 +1,7 @@
-"""Which implementation stands behind each port, in a function's execution environment."""
+"""Which implementation stands behind each port, in a function's execution environment.
+
+On AWS there is a table: everything of AWS, boto3 included, is imported only then.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,21 @@ import secrets
 import time
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from contracts.errors import InvocationFailed, LambdafitError
+from contracts.errors import InvalidSetting, InvocationFailed, LambdafitError
+from contracts.ports import Invoker, Objects
 from contracts.records import Span
 from handlers.environment import FunctionEnvironment, read_environment
 from runs.services import Services
 from stores.shared_files import FolderFiles
 from stores.sqlite import SqliteStore
+
+if TYPE_CHECKING:
+    from stores.dynamodb import DynamoStore
+
+INVOKE_ATTEMPTS = 3
+"""Of one invocation, within a turn. Who is throttled for longer is offered again when the offer expires."""
 
 IMPORTED_AT = time.time()
 """When this environment's INIT was about to import the handler's own modules."""
@@ -100,6 +110,40 @@ def environment() -> FunctionEnvironment:
 @cache
 def services() -> Services:
     """The ports of this execution environment: made once, kept warm."""
-    store = SqliteStore(environment().store_file)
-    files = FolderFiles(environment().shared_folder)
-    return Services(store, store, files, NoInvoker(), SystemClock(), SystemRandomness())
+    known = environment()
+    store = _dynamo_store(known) if known.table else SqliteStore(known.store_file)
+    files = FolderFiles(known.shared_folder)
+    return Services(store, store, files, _invoker(known), SystemClock(), SystemRandomness())
+
+
+@cache
+def objects() -> Objects:
+    """The bucket.
+
+    Raises:
+        InvalidSetting: this function was not told of one.
+    """
+    bucket = environment().bucket
+    if not bucket:
+        raise InvalidSetting("LAMBDAFIT_BUCKET", "it is not set", "the name of the stack's bucket")
+    from stores.aws_clients import client
+    from stores.objects import S3Objects
+
+    return S3Objects(bucket, client("s3"))
+
+
+def _dynamo_store(known: FunctionEnvironment) -> DynamoStore:
+    from stores.aws_clients import client
+    from stores.dynamodb import DynamoStore
+
+    return DynamoStore(known.table, client("dynamodb"), telemetry_days=known.telemetry_days)
+
+
+def _invoker(known: FunctionEnvironment) -> Invoker:
+    """Who is told of the functions that do tasks may start them."""
+    if not any(known.functions.values()):
+        return NoInvoker()
+    from handlers.lambda_invoker import LambdaInvoker
+    from stores.aws_clients import client
+
+    return LambdaInvoker(known.functions, client("lambda", attempts=INVOKE_ATTEMPTS))

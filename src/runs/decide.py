@@ -25,9 +25,6 @@ from contracts.records import RoundRecord, Run, RunStatus, Task, TaskKey
 from runs import budget, transitions
 from runs.stages import advance, is_done, is_settled, required_tasks, torn_inputs, train_again, visible_tasks
 
-IN_FLIGHT_PER_PLACE = 2
-"""One attempt at work and one at the door, so that a function that ends finds the next without a decision between."""
-
 BACKUP_SHARE_DONE = 0.75
 BACKUP_FACTOR = 3.0
 BACKUP_MIN_S = 15.0
@@ -121,7 +118,8 @@ def _wanted(run: Run, tasks: Mapping[TaskKey, Task]) -> list[TaskKey]:
     """The tasks of this stage that nobody is working on, as many as may be in flight beside the others."""
     keys = [key for key in required_tasks(run) if not is_done(run, tasks.get(key))]
     in_flight = sum(key in tasks and tasks[key].status in ("OFFERED", "CLAIMED") for key in keys)
-    free = max(0, IN_FLIGHT_PER_PLACE * run.settings.concurrency - in_flight)
+    # One attempt at work and, where the engine queues, one at the door: no decision between the two.
+    free = max(0, run.settings.in_flight_per_place * run.settings.concurrency - in_flight)
     waiting = [key for key in keys if key not in tasks or tasks[key].status in ("WAITING", "DONE")]
     clear = run.clearing
     due = [clear] if clear and (clear not in tasks or tasks[clear].status == "WAITING") else []

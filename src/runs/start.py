@@ -9,7 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from contracts.errors import InvalidSetting, TooManyWorkers
+from msgspec.structs import replace
+
+from contracts.errors import InvalidSetting, RunExists, TooManyWorkers
 from contracts.records import Run
 from contracts.settings import RunSettings, make_settings
 from runs import defaults
@@ -25,6 +27,7 @@ ROUNDS_TO_BUILD_UP = 10
 
 DEFAULT_RECIPE = "digits-mlp"
 DEFAULT_WORKERS = 4
+_ENGINE_SET = ("concurrency", "in_flight_per_place", "threads", "time_limit_s", "memory_mb")
 _MESSAGE_ONLY = frozenset({"start", "recipe"})
 
 
@@ -37,12 +40,33 @@ class EngineLimits:
         cores: processor cores that they share.
         time_limit_s: each function's.
         memory_mb: of the functions that load TensorFlow.
+        threads: of TensorFlow in each function; None: the cores are shared out among the workers.
+        in_flight_per_place: see `RunSettings`.
     """
 
     concurrency: int
     cores: int
     time_limit_s: float
     memory_mb: int
+    threads: int | None = None
+    in_flight_per_place: int = 2
+
+
+def lambda_limits(*, workers: int, threads: int, time_limit_s: float, memory_mb: int) -> EngineLimits:
+    """Those of a stack, where every function has processors of its own and nothing queues.
+
+    Args:
+        workers: how many may run side by side.
+        threads: of TensorFlow in each.
+    """
+    return EngineLimits(
+        concurrency=workers,
+        cores=threads * workers,
+        time_limit_s=time_limit_s,
+        memory_mb=memory_mb,
+        threads=threads,
+        in_flight_per_place=1,
+    )
 
 
 def complete_settings(request: Mapping[str, Any], recipe: RecipeSummary, limits: EngineLimits) -> RunSettings:
@@ -78,7 +102,8 @@ def complete_settings(request: Mapping[str, Any], recipe: RecipeSummary, limits:
             "outer": defaults.outer(values.get("outer", {}), recipe, workers, sync),
             "dataset": recipe.dataset,
             "concurrency": concurrency,
-            "threads": max(1, limits.cores // concurrency),
+            "in_flight_per_place": limits.in_flight_per_place,
+            "threads": limits.threads or max(1, limits.cores // concurrency),
             "time_limit_s": limits.time_limit_s,
             "memory_mb": limits.memory_mb,
         }
@@ -119,6 +144,24 @@ def check_budget(settings: RunSettings) -> None:
             f"at least ${needed_usd:.4f}: one attempt of up to {settings.time_limit_s:g} s is held back in full",
             advice="Raise the budget, or lower LAMBDAFIT_TIMEOUT_S or LAMBDAFIT_MEMORY_MB.",
         )
+
+
+def start_once(services: Services, settings: RunSettings, run_id: str) -> tuple[Run, bool]:
+    """Create the run, unless this very request has created it before: a request may be delivered twice.
+
+    Returns:
+        the run, and whether it is new.
+    Raises:
+        InvalidSetting: see `start`.
+        RunExists: another request has taken the id.
+    """
+    try:
+        return start(services, settings, run_id), True
+    except RunExists:
+        run = services.store.load_run(run_id)
+        if replace(settings, **{name: getattr(run.settings, name) for name in _ENGINE_SET}) != run.settings:
+            raise
+        return run, False
 
 
 def start(services: Services, settings: RunSettings, run_id: str = "") -> Run:

@@ -88,11 +88,11 @@ class S3Objects:
         with self._numbered(key):
             self._client.put_object(Bucket=self._bucket, Key=check_relative_path(key), Body=data)
 
-    def write_file(self, key: str, path: Path) -> ObjectFacts:
+    def write_file(self, key: str, path: Path) -> int:
         """See `Objects.write_file`."""
         with self._numbered(key):
             self._client.upload_file(str(path), self._bucket, check_relative_path(key))
-        return self.head(key)
+        return path.stat().st_size
 
     def remove(self, key: str) -> None:
         """See `Objects.remove`."""
@@ -183,11 +183,11 @@ class FolderObjects:
         with self._new(key) as temporary:
             temporary.write_bytes(data)
 
-    def write_file(self, key: str, path: Path) -> ObjectFacts:
+    def write_file(self, key: str, path: Path) -> int:
         """See `Objects.write_file`."""
         with self._new(key) as temporary:
             shutil.copyfile(path, temporary)
-        return self.head(key)
+        return path.stat().st_size
 
     def remove(self, key: str) -> None:
         """See `Objects.remove`."""
