@@ -18,7 +18,9 @@ import xxhash
 from contracts.errors import (
     DataCorrupted,
     DataNotFound,
+    LambdafitError,
     ObjectNotFound,
+    ObjectsForbidden,
     ObjectsUnreachable,
     TornFile,
     UnknownRecipe,
@@ -34,6 +36,9 @@ READERS = 6
 
 TRIES = 3
 """boto3 asks again for an answer that did not come, but not for the rest of one that broke off."""
+
+NOT_TO_BE_HAD = (ObjectNotFound, ObjectsForbidden)
+"""S3 tells only those who may list the bucket that something is not there, and this function may not."""
 
 _MAGIC = b"\x93NUMPY\x01\x00"
 _PREFIX_BYTES = 10
@@ -92,7 +97,7 @@ def fetch_recipe(location: str, digest: str, files: SharedFiles, objects: Object
         return
     try:
         source = objects.read(location)
-    except ObjectNotFound as error:
+    except NOT_TO_BE_HAD as error:
         advice = "`lambdafit train YOUR.py --engine aws` brings the file there before it starts the run."
         raise UnknownRecipe(f"recipe {location}", error.message, advice=advice) from error
     found = xxhash.xxh3_128_hexdigest(source)
@@ -109,7 +114,7 @@ def _folder_of(dataset: str, objects: Objects) -> str:
     key = f"datasets/{dataset}.json"
     try:
         pointer = msgspec.json.decode(objects.read(key))
-    except ObjectNotFound as error:
+    except NOT_TO_BE_HAD as error:
         raise _not_pushed(dataset, error) from error
     except msgspec.DecodeError:
         pointer = None
@@ -122,7 +127,7 @@ def _folder_of(dataset: str, objects: Objects) -> str:
 def _meta(dataset: str, folder: str, objects: Objects) -> bytes:
     try:
         return objects.read(f"{folder}/meta.json")
-    except ObjectNotFound as error:
+    except NOT_TO_BE_HAD as error:
         raise _not_pushed(dataset, error) from error
 
 
@@ -161,7 +166,7 @@ def _fetch_array(
     dataset = path.split("/")[1].rpartition("-")[0]
     try:
         facts = objects.head(path)
-    except ObjectNotFound as error:
+    except NOT_TO_BE_HAD as error:
         raise _not_pushed(dataset, error) from error
     if facts.bytes != stored.bytes:
         raise _corrupted(path, dataset, f"{facts.bytes} bytes", str(stored.bytes))
@@ -237,7 +242,7 @@ def _digest(files: SharedFiles, path: str, stored: StoredArray) -> str:
     return hasher.hexdigest()
 
 
-def _not_pushed(dataset: str, error: ObjectNotFound) -> DataNotFound:
+def _not_pushed(dataset: str, error: LambdafitError) -> DataNotFound:
     return DataNotFound(f"data set {dataset}", error.message.rstrip("."), advice=_push(dataset))
 
 
