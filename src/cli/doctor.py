@@ -9,17 +9,12 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from rich.table import Table
-from rich.text import Text
-
-from cli.console import output
+from cli.checks import Check, guarded, show_checks
 from cli.home_access import check_writable, current_home, existing_parent
-from contracts.errors import EXIT_CONFIGURATION, LambdafitError
 from engines.home import Home, HomeLock
 from engines.local import LocalSettings
 from runs.describe_recipe import missing_bytes
@@ -37,66 +32,25 @@ IMPORT_TENSORFLOW = (
 )
 
 
-@dataclass(frozen=True)
-class Check:
-    """One thing looked at.
-
-    Args:
-        state: ok, note (works, but) or bad.
-        fix: what to do, where it is not ok.
-    """
-
-    name: str
-    state: str
-    found: str
-    fix: str = ""
-
-
-MARKS = {"ok": ("✓", "green"), "note": ("!", "yellow"), "bad": ("✗", "red")}
-
-
-def examine() -> int:
-    """Look at everything and print it, one line each as it is known.
+def examine(*, as_json: bool) -> int:
+    """Look at everything on this machine and print it, one line each as it is known.
 
     Returns:
         0, or 3 where something has to be mended.
     """
-    console = output()
-    marks = MARKS if console.encoding.startswith("utf") else {"ok": ("ok", ""), "note": ("!", ""), "bad": ("NO", "")}
-    home = current_home()
-    bad = False
-    for check in checks(home):
-        mark, style = marks[check.state]
-        line = Table.grid(padding=(0, 2))
-        line.add_column(width=2)
-        line.add_column(width=NAME_WIDTH)
-        line.add_column(overflow="fold")
-        line.add_row(Text(mark, style), check.name, check.found)
-        if check.fix and check.state != "ok":
-            line.add_row("", "", Text(check.fix, "yellow"))
-        console.print(line)
-        bad = bad or check.state == "bad"
-    return EXIT_CONFIGURATION if bad else 0
+    return show_checks(checks(current_home()), NAME_WIDTH, as_json=as_json)
 
 
 def checks(home: Home) -> Iterator[Check]:
     """All checks, in the order in which their answers matter."""
     yield check_python(sys.version_info[:2], platform.python_version())
     yield check_disk(home.folder)
-    yield from _guarded("home", partial(check_home, home))
+    yield from guarded("home", partial(check_home, home))
     yield check_lock(home)
-    yield from _guarded("machine", check_machine)
+    yield from guarded("machine", check_machine)
     yield check_tensorflow()
     yield check_runtime_client()
     yield from check_data(home, os.environ.get("LAMBDAFIT_DATA", ""))
-
-
-def _guarded(name: str, check: Callable[[], Check]) -> Iterator[Check]:
-    try:
-        yield check()
-    except LambdafitError as error:
-        record = error.record()
-        yield Check(name, "bad", f"{record.number} {record.message}", record.advice)
 
 
 def check_python(version: tuple[int, int], text: str) -> Check:
@@ -195,7 +149,7 @@ def check_data(home: Home, data_folder: str) -> Iterator[Check]:
             fix = f"The first run downloads it, or put its files into {where}."
             yield Check(name, "note", f"{source.name}: {missing / 1e6:.1f} MB are missing", fix)
         else:
-            yield from _guarded(name, partial(_check_files, name, source, folder, downloads))
+            yield from guarded(name, partial(_check_files, name, source, folder, downloads))
 
 
 def _check_files(name: str, source: DataSource, folder: Path | None, downloads: Path) -> Check:

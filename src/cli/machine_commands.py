@@ -7,6 +7,7 @@ from typing import BinaryIO
 import click
 
 from cli.flags import Command, Flags, json_option
+from cli.place import place_options
 
 
 @click.command(cls=Command, example="lambdafit recipes", short_help="The built-in recipes.")
@@ -18,12 +19,27 @@ def recipes(as_json: bool) -> None:
     show_recipes(as_json=as_json)
 
 
-@click.command(cls=Command, example="lambdafit doctor", short_help="Check this machine.")
-def doctor() -> int:
-    """Check this machine: Python, disk, home, TensorFlow, data sets. Exit code 3 if something must be mended."""
+@click.command(
+    cls=Command,
+    example="lambdafit doctor\nlambdafit doctor --engine aws --stack-name lambdafit",
+    short_help="Check this machine, or a stack.",
+)
+@place_options()
+@json_option("ok", "checks")
+@click.pass_obj
+def doctor(flags: Flags, as_json: bool) -> int:
+    """Check this machine: Python, disk, home, TensorFlow, data sets. Exit code 3 if something must be mended.
+
+    With --engine aws check a deployed stack: credentials, version, table, stream, quotas, functions and their file
+    system, libraries, data sets.
+    """
+    if flags.place.is_cloud:
+        from cli.stack_doctor import examine_stack
+
+        return examine_stack(flags, as_json=as_json)
     from cli.doctor import examine
 
-    return examine()
+    return examine(as_json=as_json)
 
 
 @click.command(

@@ -8,10 +8,12 @@ from typing import Any
 
 import click
 
+from cli.data_commands import data
 from cli.flags import Flags, Group, set_flag
 from cli.machine_commands import doctor, invoke, recipes
 from cli.model_commands import evaluate, export, predict
 from cli.runs_commands import runs
+from cli.stack_commands import deploy, undeploy
 from cli.train_command import train
 from cli.watch_commands import logs, watch
 
@@ -64,7 +66,7 @@ def main() -> None:
     """
 
 
-for command in (train, watch, logs, runs, predict, evaluate, export, recipes, doctor, invoke):
+for command in (train, watch, logs, runs, predict, evaluate, export, recipes, doctor, invoke, deploy, undeploy, data):
     main.add_command(command)
 
 

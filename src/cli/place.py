@@ -84,6 +84,8 @@ def place_options(*, engine: bool = True) -> Callable[[_F], _F]:
         if engine:
             text = f"local or aws.  [default: aws with a stack, as by {STACK_VARIABLE}; else local]"
             options["--engine"] = {"metavar": "NAME", "help": text}
+        else:
+            options["--engine"] = {"type": click.Choice([AWS]), "default": AWS, "hidden": True}
         for name, attributes in options.items():
             function = option(HEADING, name, expose_value=False, callback=remember, **attributes)(function)
         return function

@@ -7,7 +7,7 @@ asked for), and single conditional writes into the run store: a stop, a resume.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -15,21 +15,22 @@ import msgspec
 import xxhash
 
 from contracts.errors import (
-    HomeNotWritable,
     InvalidMessage,
     LambdafitError,
     LibrariesMissing,
+    MountFailed,
     RecipeFailed,
     StackVersionDiffers,
 )
-from contracts.ports import OpenFile
 from contracts.records import Run
 from engines.aws_stack.account import Account
 from engines.aws_stack.bucket import Bucket
+from engines.aws_stack.far_files import FilesOutOfReach
 from engines.aws_stack.functions import Functions
 from engines.aws_stack.stack import Stack
 from handlers import wiring
-from runs import control
+from libraries.sources import POINTER
+from runs import control, start
 from runs.code_version import code_version
 from runs.recipe_summary import RecipeSummary
 from runs.services import Services
@@ -39,11 +40,7 @@ from stores.dynamodb import DynamoStore
 WORKERS_FUNCTIONS = ("prepare", "train", "combine")
 """What a run needs in the VPC: woken before it starts."""
 
-CURRENT_LIBRARIES = "libraries/current.json"
 NO_LIBRARIES = "none"
-MB_OF_ONE_CORE = 1_769
-"""Lambda's share of processors grows with memory (AWS: 1,769 MB are one virtual CPU)."""
-
 Tell = Callable[[str, LambdafitError], None]
 
 
@@ -81,11 +78,9 @@ class AwsEngine:
 
     def limits(self) -> EngineLimits:
         """What the stack, not the user, decides."""
-        cores = max(1, self.stack.memory_mb // MB_OF_ONE_CORE)
-        ceiling = self.stack.workers_ceiling
-        return EngineLimits(
-            concurrency=ceiling,
-            cores=cores * ceiling,
+        return start.lambda_limits(
+            workers=self.stack.workers_ceiling,
+            threads=1,
             time_limit_s=self.stack.time_limit_s,
             memory_mb=self.stack.memory_mb,
         )
@@ -96,9 +91,10 @@ class AwsEngine:
         Raises:
             LibrariesMissing: they will not.
         """
-        found = self.bucket.read_json(CURRENT_LIBRARIES)
-        if found is None or self.bucket.size(str(found.get("key"))) is None:
-            raise LibrariesMissing(self.stack.place, f"s3://{self.bucket.name}/{CURRENT_LIBRARIES} names no archive")
+        found = self.bucket.read_json(POINTER)
+        key = str(found.get("key")) if found else ""
+        if not key or key not in self.bucket.keys(key):  # listed: who may start runs may not read the archive
+            raise LibrariesMissing(self.stack.place, f"s3://{self.bucket.name}/{POINTER} names no archive")
 
     def wake(self, tell: Tell, functions: Sequence[str] = WORKERS_FUNCTIONS) -> None:
         """Probe the functions that a run needs, until each one answers.
@@ -113,7 +109,8 @@ class AwsEngine:
             if answer.get("code_version") != code_version():
                 raise StackVersionDiffers(where, f"its code is {answer.get('code_version')}", code_version())
             if answer.get("shared_writable") is False:
-                raise HomeNotWritable(where, "it cannot write to the file system", advice="`lambdafit deploy`.")
+                problem = f"it cannot write to the file system ({answer.get('problem', 'no reason given')})"
+                raise MountFailed(where, problem)
             on_files = self.stack.outputs["LibrariesSource"] == "efs" and function == "train"
             if on_files and answer.get("libraries", NO_LIBRARIES) == NO_LIBRARIES:
                 raise LibrariesMissing(where, "it finds no libraries on the file system")
@@ -173,45 +170,3 @@ class AwsEngine:
         now = {"time_limit_s": self.stack.time_limit_s, "memory_mb": self.stack.memory_mb}
         limits = {name: value for name, value in now.items() if getattr(settings, name) != value}
         return control.resume(self.services, run_id, limits | dict(changes), engine_was_lost=False)
-
-
-class FilesOutOfReach:
-    """Implements `contracts.ports.SharedFiles` where there are none: only functions mount the stack's file system."""
-
-    def __init__(self, place: str) -> None:
-        self._place = place
-
-    def write(self, path: str, buffers: Iterable[Any], *, durable: bool) -> int:
-        """Always refused."""
-        raise self._refused(path)
-
-    def open(self, path: str) -> OpenFile:
-        """Always refused."""
-        raise self._refused(path)
-
-    def read_into(self, path: str, offset: int, buffer: Any) -> None:
-        """Always refused."""
-        raise self._refused(path)
-
-    def read(self, path: str) -> bytes:
-        """Always refused."""
-        raise self._refused(path)
-
-    def exists(self, path: str) -> bool:
-        """Always refused."""
-        raise self._refused(path)
-
-    def names(self, path: str) -> Sequence[str]:
-        """Always refused."""
-        raise self._refused(path)
-
-    def remove(self, path: str) -> None:
-        """Always refused."""
-        raise self._refused(path)
-
-    def local_path(self, path: str) -> str:
-        """Always refused."""
-        raise self._refused(path)
-
-    def _refused(self, path: str) -> HomeNotWritable:
-        return HomeNotWritable(path, f"it lies on the file system of {self._place}", "a file of this machine")

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import msgspec
+from botocore.exceptions import ClientError
 
 from contracts.errors import (
     AwsUnreachable,
@@ -131,7 +132,7 @@ class Functions:
         with aws_errors(where):
             try:
                 response = self._client.invoke(FunctionName=name, Payload=json.dumps(event).encode())
-            except self._client.exceptions.ClientError as error:
+            except ClientError as error:
                 if error_code(error) == "ResourceNotFoundException":
                     raise FunctionNotFound(where, f"there is no function {name}") from error
                 raise
@@ -139,7 +140,7 @@ class Functions:
         if response.get("FunctionError"):
             raise _failure(body, function, where)
         answer = json.loads(body or b"null")
-        if isinstance(answer, dict) and isinstance(answer.get("error"), dict):
+        if isinstance(answer, dict) and set(answer) == {"error"}:
             raise error_from_record(msgspec.convert(answer["error"], ErrorRecord))
         return answer
 

@@ -141,3 +141,16 @@ def describe(account: Account, name: str) -> dict[str, Any] | None:
 
 def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.split(".") if part.isdecimal())
+
+
+def newest_deleted(account: Account, name: str) -> dict[str, Any] | None:
+    """The stack of this name that was deleted last, as far as CloudFormation remembers (90 days); None without any."""
+    with aws_errors(f"stack {name} in {account.region}"):
+        pages = account.client("cloudformation").get_paginator("list_stacks")
+        found = [
+            dict(summary)
+            for page in pages.paginate(StackStatusFilter=["DELETE_COMPLETE"])
+            for summary in page["StackSummaries"]
+            if summary["StackName"] == name
+        ]
+    return max(found, key=lambda summary: summary["DeletionTime"], default=None)
