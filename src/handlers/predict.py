@@ -19,35 +19,41 @@ from typing import Any
 
 from contracts.errors import InvalidImage, InvalidMessage, RunAtWork, RunNotFound
 from contracts.identifiers import check_run_id
-from contracts.messages import NEWEST_RUN
+from contracts.messages import NEWEST_RUN, is_probe
 from handlers import wiring
 from handlers.exports import curves_to_bucket, moved_to_bucket
 from handlers.pictures import Picture, has_pictures, read_pictures
+from handlers.probe import answer_probe
+from handlers.warm_trainer import WarmTrainer, places
+from libraries.load import current_digest
 from runs import paths
 from runs.curves import write_curves
-from runs.keras_trainer import KerasTrainer
 from runs.predict import evaluate, export, predict
 from runs.services import Services
 
-TRAINER = KerasTrainer(wiring.services().files, threads=wiring.environment().threads)
+TRAINER = WarmTrainer()
 TASKS = ("predict", "evaluate", "export", "curves", "remove")
 FORMATS = ("keras", "safetensors")
 
 
 def handler(event: Mapping[str, Any], _context: wiring.LambdaContext) -> dict[str, Any]:
     """Do one of the five, or answer a probe."""
+    if is_probe(event):
+        return answer_probe("predict", current_digest(places()))
     services = wiring.services()
     run_id = _run_id(event)
     match event.get("task", "predict"):
         case "predict" if has_pictures(event):
             return _predict_sent(services, run_id, read_pictures(event))
         case "predict":
-            return predict(services, run_id, _texts(event, "images"))
+            images = _texts(event, "images")
+            TRAINER.get()  # TensorFlow is there from here on
+            return predict(services, run_id, images)
         case "evaluate":
-            return evaluate(services, TRAINER, run_id)
+            return evaluate(services, TRAINER.get(), run_id)
         case "export":
             name = _text(event, "name")
-            answer = export(services, TRAINER, run_id, _choice(event, "format", FORMATS), name)
+            answer = export(services, TRAINER.get(), run_id, _choice(event, "format", FORMATS), name)
             return moved_to_bucket(answer, name, services.files, wiring.objects()) if _has_bucket() else answer
         case "curves":
             return _curves(services, run_id, _text(event, "name"))
@@ -63,6 +69,7 @@ def _has_bucket() -> bool:
 
 def _predict_sent(services: Services, run_id: str, pictures: Sequence[Picture]) -> dict[str, Any]:
     """Predictions for pictures that came with the event, by the names that they came with."""
+    TRAINER.get()
     with tempfile.TemporaryDirectory(prefix="lambdafit-") as folder:
         images = [Path(folder) / str(index) for index in range(len(pictures))]
         for image, picture in zip(images, pictures, strict=True):
@@ -85,6 +92,7 @@ def _named(error: InvalidImage, images: Sequence[Path], pictures: Sequence[Pictu
 
 
 def _curves(services: Services, run_id: str, name: str) -> dict[str, Any]:
+    TRAINER.get()
     rounds, steps = services.store.load_rounds(run_id), services.telemetry.read_steps(run_id)[0]
     if _has_bucket():
         return curves_to_bucket(run_id, name, rounds, steps, wiring.objects())

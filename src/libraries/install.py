@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from contracts.errors import ArchiveNotFound
 from contracts.ports import Objects
 from libraries.folders import PART
 from libraries.load import NOTE, check, read_note, write_note
@@ -40,11 +41,17 @@ class Installed:
 
 
 def install(
-    objects: Objects, shared: Path, *, remove_others: bool = False, now: Callable[[], float] = time.time
+    objects: Objects,
+    shared: Path,
+    *,
+    wanted: str = "",
+    remove_others: bool = False,
+    now: Callable[[], float] = time.time,
 ) -> Installed:
     """Bring the current libraries onto the shared files. Again does nothing; after a time-out it goes on.
 
     Args:
+        wanted: the digest that the bucket is expected to name; empty: whichever it names.
         remove_others: remove older libraries that no worker has loaded for a day.
     Raises:
         ArchiveNotFound, ArchiveCorrupted, ArchiveUnsuitable, LibrariesOutdated, NoRoomForLibraries: see `load.ensure`.
@@ -56,6 +63,8 @@ def install(
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         digest = pointed(lambda: objects.read(POINTER), f"bucket, {POINTER}")
+        if wanted not in ("", digest):
+            raise ArchiveNotFound(f"bucket, {POINTER}", f"it names {digest}", wanted)
         folder, part = root / digest, root / f"{digest}{PART}"
         unpacked = not folder.is_dir()
         if unpacked:
