@@ -75,7 +75,7 @@ def start_run() -> Response[str]:
     if request.pop("start", True) is not True:
         raise InvalidMessage("request", "start is not true", "true, or nothing")
     started, run = begin(request, app.lambda_context.aws_request_id)
-    logger.info("started", extra={"run_id": run.run_id, "created": started["created"]})
+    logger.info("started", extra={"run_id": run.run_id, "is_new": started["created"]})
     return _json(201 if started["created"] else 200, started)
 
 

@@ -34,5 +34,5 @@ def handler(event: Mapping[str, Any], context: wiring.LambdaContext) -> dict[str
     except LambdafitError as error:
         logger.warning(str(error), extra={"error": error.number})
         return {"error": msgspec.to_builtins(error.record())}
-    logger.info("started", extra={"run_id": run.run_id, "created": answer["created"]})
+    logger.info("started", extra={"run_id": run.run_id, "is_new": answer["created"]})
     return answer

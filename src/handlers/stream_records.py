@@ -108,7 +108,7 @@ def _check_table(record: Mapping[str, Any], table: str, where: str) -> None:
     if found is None:
         raise InvalidRecord(where, f"its eventSourceARN is {arn!r}", "that of a table's stream")
     wanted = table.rpartition("/")[2]
-    if found["table"] != wanted:
+    if wanted and found["table"] != wanted:  # on one machine there is no table
         raise ForeignRecord(where, f"it comes from the table {found['table']!r}", repr(wanted))
 
 

@@ -6,6 +6,7 @@ Region, credentials and endpoints come from the standard variables (AWS_REGION, 
 
 from __future__ import annotations
 
+import os
 from functools import cache
 from typing import Any
 
@@ -43,6 +44,7 @@ def client(service: str, *, read_timeout_s: float = READ_TIMEOUT_S, attempts: in
         user_agent_appid="lambdafit",
     )
     try:
-        return boto3.client(service, config=config)
+        # Lambda sets both variables; of itself boto3 knows only AWS_DEFAULT_REGION and the profile's.
+        return boto3.client(service, region_name=os.environ.get("AWS_REGION") or None, config=config)
     except NoRegionError:
         raise RegionMissing(f"{service} client", "no region is set", "one in AWS_REGION") from None
