@@ -111,7 +111,9 @@ def test_lost_doubled_and_disordered_stream_records_change_nothing(runs: WholeRu
     assert dead_letters(runs.cloud) == []
 
 
-def test_every_invocation_delivered_twice_changes_nothing(runs: WholeRuns, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_start_and_every_invocation_delivered_twice_change_nothing(
+    runs: WholeRuns, monkeypatch: pytest.MonkeyPatch
+) -> None:
     functions = runs.cloud.functions
     send = functions.send
 
@@ -120,14 +122,19 @@ def test_every_invocation_delivered_twice_changes_nothing(runs: WholeRuns, monke
         return send(name, body)
 
     monkeypatch.setattr(functions, "send", twice)
-    assert same_as_local(runs.end(runs.start(**OPTIONS)))
+    request = {"start": True, "run_id": "r-twice00000", **OPTIONS}
+    first, second = (runs.cloud.invoke("StartRun", request) for _ in range(2))
+    assert first["run_id"] == second["run_id"] == "r-twice00000"
+    assert (first["created"], second["created"]) == (True, False)
+    assert same_as_local(runs.end("r-twice00000"))
 
 
-def test_killed_workers_are_told_of_by_the_queue_and_change_nothing(runs: WholeRuns) -> None:
+def test_a_killed_worker_is_told_of_by_the_queue_and_changes_nothing(runs: WholeRuns) -> None:
     cloud = runs.cloud
     name = cloud.outputs["TrainFunction"]
     run_id = runs.start(**OPTIONS)
     killed: list[int] = []
+    told = cloud.mappings["ConductFailures"].records
 
     def kill_one_that_trains() -> bool:
         """A worker that has claimed its task: whoever it is at work for would wait for 15 minutes without the queue."""
@@ -140,7 +147,7 @@ def test_killed_workers_are_told_of_by_the_queue_and_change_nothing(runs: WholeR
             if task.status == "CLAIMED" and task.key.kind == "train"
         }
         for pid, event in cloud.environments.working_pids(name).items():
-            if event.get("run_id") == run_id and event.get("workerno") in claimed and len(killed) < 2:
+            if event.get("run_id") == run_id and event.get("workerno") in claimed and not killed:
                 killed.append(run.round_index)
                 cloud.kill("Train", pid)
                 return False
@@ -149,8 +156,8 @@ def test_killed_workers_are_told_of_by_the_queue_and_change_nothing(runs: WholeR
     cloud.wait_for(kill_one_that_trains, 90.0)
     assert same_as_local(runs.end(run_id, 90.0))
     outcomes = [record.outcome for task in runs.tasks(run_id) for record in task.history]
-    assert len(killed) == 2 and "lost" in outcomes, outcomes
-    assert cloud.mappings["ConductFailures"].records >= 2
+    assert killed and "lost" in outcomes, outcomes
+    assert cloud.mappings["ConductFailures"].records > told
     assert dead_letters(cloud) == []
 
 
@@ -173,7 +180,7 @@ def test_throttled_functions_are_invoked_again(runs: WholeRuns) -> None:
     cloud = runs.cloud
     cloud.sweep_every(SWEEP_S)
     for function in ("TrainFunction", "CombineFunction", "PrepareFunction"):
-        cloud.functions.refuse(cloud.outputs[function], 8)
+        cloud.functions.refuse(cloud.outputs[function], 4)
     run = runs.end(runs.start(**OPTIONS, offer_s=0.5), 90.0)
     assert run.status == "FINISHED", run.error
     assert run.results["parameters_sha256"] == expected_digest()
@@ -193,8 +200,7 @@ def test_reserved_concurrency_delays_and_harms_nobody(runs: WholeRuns) -> None:
 def test_a_stopped_run_goes_on_where_it_was(runs: WholeRuns) -> None:
     run_id = runs.start(**OPTIONS)
     runs.reaches(run_id, 2)
-    stopped = runs.command("runs", "stop", run_id)
-    assert stopped.returncode == 0, stopped.stderr
+    call_api(runs.cloud, "POST", f"/runs/{run_id}/stop")
     run = runs.end(run_id)
     assert run.status == "CANCELLED" and run.round_index >= 2
     resumed = runs.command("runs", "resume", run_id, "--json", "--quiet")
@@ -216,22 +222,14 @@ def test_the_bare_events_of_the_first_publication(runs: WholeRuns) -> None:
     assert runs.end(run_id).status == "CANCELLED"
 
 
-def test_an_asynchronous_start_that_is_delivered_twice_starts_one_run(runs: WholeRuns) -> None:
-    request = {"start": True, "run_id": "r-twice00000", **OPTIONS}
-    first, second = (runs.cloud.invoke("StartRun", request) for _ in range(2))
-    assert first["run_id"] == second["run_id"] == "r-twice00000"
-    assert (first["created"], second["created"]) == (True, False)
-    assert same_as_local(runs.end("r-twice00000"))
-
-
 def test_the_http_api(runs: WholeRuns) -> None:
     cloud = runs.cloud
     status, started = call_api(cloud, "POST", "/runs", dict(OPTIONS))
     assert status == 201
     run_id = started["run_id"]
-    assert same_as_local(runs.end(run_id))
     assert call_api(cloud, "GET", "/runs?limit=1")[1]["runs"][0]["run_id"] == run_id
-    assert call_api(cloud, "GET", f"/runs/{run_id}")[1]["status"] == "FINISHED"
+    assert call_api(cloud, "POST", f"/runs/{run_id}/stop")[1]["status"] == "CANCELLED"
+    assert call_api(cloud, "GET", f"/runs/{run_id}")[1]["status"] == "CANCELLED"
     assert call_api(cloud, "GET", "/runs/r-unknown000")[0] == 404
     assert call_api(cloud, "POST", "/runs", {"workers": -1})[0] == 400
     with pytest.raises(urllib.error.HTTPError) as caught:

@@ -1,0 +1,159 @@
+"""The long rehearsal: `make rehearsal`, or `python -m rehearsal` with `src` and `tests` on the path.
+
+Each recipe is trained by `--engine local` and by `--engine aws` with the same options; the parameters must be the same
+to the bit. Prints a table, and leaves the recorded API calls and the figures as JSON in a folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import json
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from rehearsal.cloud import Cloud
+from rehearsal.mappings import StreamMapping
+from rehearsal.stage import put_libraries, without_lambdafit_variables
+from rehearsal.whole_runs import CORES, TEMPLATE, WholeRuns, as_arguments, counted_calls, local_run
+
+SWEEP_S = 3.0
+PLANS: Mapping[str, Mapping[str, Any]] = {
+    "digits-mlp": {"workers": 4, "epochs": 5, "seed": 1},
+    "fashion-mnist-mlp": {"workers": 4, "epochs": 1, "seed": 1},
+}
+"""Recipe → options. More workers than environments: on this machine they take turns."""
+
+DATA_SETS = {"digits-mlp": "digits", "fashion-mnist-mlp": "fashion-mnist"}
+
+
+@dataclass(frozen=True)
+class Rehearsed:
+    """One recipe, both ways."""
+
+    recipe: str
+    options: dict[str, Any]
+    run_id: str
+    rounds: int
+    val_accuracy: float
+    local_s: float
+    aws_s: float
+    local_digest: str
+    aws_digest: str
+    invocations: dict[str, int]
+    calls: dict[str, int]
+    stream_records: int
+
+    @property
+    def same(self) -> bool:
+        """Whether the parameters are equal."""
+        return self.local_digest == self.aws_digest != ""
+
+
+def rehearse(runs: WholeRuns, recipe: str, options: Mapping[str, Any], data: str) -> Rehearsed:
+    """Train it here and there."""
+    cloud = runs.cloud
+    began = time.monotonic()
+    local = local_run(recipe, options, data)
+    local_s = time.monotonic() - began
+    pushed = runs.command("data", "push", DATA_SETS[recipe])
+    if pushed.returncode:
+        raise SystemExit(f"lambdafit data push {DATA_SETS[recipe]} failed:\n{pushed.stderr}")
+    before, seen, records = dict(cloud.functions.invocations), len(cloud.calls()), _stream_records(cloud)
+    began = time.monotonic()
+    done = runs.command("train", recipe, *as_arguments(options), "--engine", "aws", "--json", "--quiet")
+    aws_s = time.monotonic() - began
+    if done.returncode:
+        raise SystemExit(f"lambdafit train {recipe} --engine aws failed:\n{done.stderr}")
+    there = json.loads(done.stdout.splitlines()[-1])
+    for arguments in (("export", there["run_id"], "--to", "keras", "--output", str(cloud.folder / f"{recipe}.keras")),):
+        exported = runs.command(*arguments)
+        if exported.returncode:
+            raise SystemExit(f"lambdafit {' '.join(arguments)} failed:\n{exported.stderr}")
+    return Rehearsed(
+        recipe=recipe,
+        options=dict(options),
+        run_id=there["run_id"],
+        rounds=there["rounds"],
+        val_accuracy=there["val_accuracy"],
+        local_s=local_s,
+        aws_s=aws_s,
+        local_digest=local["parameters_sha256"] or "",
+        aws_digest=there["parameters_sha256"] or "",
+        invocations={name: count - before.get(name, 0) for name, count in cloud.functions.invocations.items()},
+        calls=dict(counted_calls(cloud, seen).most_common()),
+        stream_records=_stream_records(cloud) - records,
+    )
+
+
+def _stream_records(cloud: Cloud) -> int:
+    return sum(mapping.records for mapping in cloud.mappings.values() if isinstance(mapping, StreamMapping))
+
+
+def table(all_of_them: Sequence[Rehearsed]) -> str:
+    """What is printed."""
+    lines = [
+        f"{'recipe':<20}{'run':<14}{'rounds':>7}{'local s':>9}{'aws s':>8}  {'sha256 local':<14}{'sha256 aws':<14}same",
+    ]
+    for one in all_of_them:
+        lines.append(
+            f"{one.recipe:<20}{one.run_id:<14}{one.rounds:>7}{one.local_s:>9.1f}{one.aws_s:>8.1f}  "
+            f"{one.local_digest[:12]:<14}{one.aws_digest[:12]:<14}{'yes' if one.same else 'NO'}"
+        )
+    lines.append("")
+    for one in all_of_them:
+        lines.append(f"{one.recipe}: {one.options}; validation accuracy {one.val_accuracy:.4f}")
+        lines.append(f"  invocations     {_counts(one.invocations)}")
+        lines.append(f"  API calls       {_counts(one.calls)}")
+        lines.append(f"  stream records  {one.stream_records} (through both mappings' filters)")
+    return "\n".join(lines)
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in collections.Counter(counts).most_common() if count)
+
+
+def main() -> int:
+    """Exit code 0: all parameters were the same."""
+    arguments = argparse.ArgumentParser(prog="python -m rehearsal", description=__doc__)
+    arguments.add_argument("--data", default=os.environ.get("LAMBDAFIT_DATA", ""), help="folder of data sets")
+    arguments.add_argument(
+        "--output", type=Path, default=Path("build/rehearsal"), help="gets calls.jsonl, results.json"
+    )
+    arguments.add_argument("--recipe", action="append", choices=list(PLANS), help="only this one")
+    given = arguments.parse_args()
+    wanted = given.recipe or [
+        name for name in PLANS if name == "digits-mlp" or (Path(given.data) / DATA_SETS[name]).is_dir()
+    ]
+    for name in set(PLANS) - set(wanted):
+        print(f"{name} is left out: no data set {DATA_SETS[name]} in {given.data or 'LAMBDAFIT_DATA'}")
+    folder = Path(tempfile.mkdtemp(prefix="lambdafit-rehearsal-"))
+    try:
+        with (
+            without_lambdafit_variables(),
+            Cloud(folder, TEMPLATE, environments={"Train": CORES}, sweep_s=SWEEP_S) as cloud,
+        ):
+            put_libraries(cloud)
+            skipped = collections.Counter(cloud.model.skipped.values())
+            print(f"stack {cloud.stack}: not acted out are {_counts(skipped)}\n", flush=True)
+            results = [rehearse(WholeRuns(cloud, given.data), name, PLANS[name], given.data) for name in wanted]
+            letters = cloud.messages(cloud.outputs["DeadLettersQueueUrl"])
+        given.output.mkdir(parents=True, exist_ok=True)
+        shutil.copy(cloud.calls_file, given.output / "calls.jsonl")
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    (given.output / "results.json").write_text(json.dumps([asdict(one) for one in results], indent=1) + "\n")
+    print(table(results))
+    print(f"\ndead letters: {len(letters)}; the calls are in {given.output / 'calls.jsonl'}")
+    return 0 if all(one.same for one in results) and not letters else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
