@@ -147,7 +147,7 @@ def unpack(archive: Archive, manifest: Manifest, folder: Path, *, threads: int =
     check_room(folder, manifest.contents.bytes, again=again)
     extractor = Extractor(folder, archive.where, again=again)
     try:
-        with _numbered(folder):
+        with _numbered(folder, archive.where):
             for raw in _frames(archive, manifest, threads):
                 extractor.feed(raw)
         extractor.close()
@@ -194,12 +194,14 @@ def _frames(archive: Archive, manifest: Manifest, threads: int) -> Iterator[byte
 
 
 @contextmanager
-def _numbered(folder: Path) -> Iterator[None]:
+def _numbered(folder: Path, where: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise NoRoomForLibraries(str(folder), f"it is full ({error.strerror})", "room for the libraries") from error
+        if error.errno in (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ELOOP):
+            raise ArchiveCorrupted(where, f"{error.filename}: {error.strerror}", "each path once") from error
         raise
 
 
