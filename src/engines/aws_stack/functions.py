@@ -19,12 +19,10 @@ from contracts.errors import (
     FunctionThrottled,
     LambdafitError,
     MountFailed,
-    OutOfMemory,
     StackDamaged,
-    TimedOut,
     error_from_record,
 )
-from contracts.function_errors import describe, error_in_answer
+from contracts.function_errors import error_in_answer
 from engines.aws_stack.account import THREADS, aws_errors, error_code
 
 BETWEEN_TRIES_S = 5.0
@@ -138,18 +136,8 @@ class Functions:
                 raise
             body: bytes = response["Payload"].read()
         if response.get("FunctionError"):
-            raise _failure(body, function, where)
+            raise error_in_answer(body, function)
         answer = json.loads(body or b"null")
         if isinstance(answer, dict) and set(answer) == {"error"}:
             raise error_from_record(msgspec.convert(answer["error"], ErrorRecord))
         return answer
-
-
-def _failure(body: bytes, function: str, where: str) -> LambdafitError:
-    """What ended an invocation: Lambda itself, or the handler's exception."""
-    name, message = describe(body)
-    if name == "Sandbox.Timedout" or "Task timed out after" in message:
-        return TimedOut(where, message or name, advice="Give the function more time or memory: `lambdafit deploy`.")
-    if name in ("Runtime.OutOfMemory", "Runtime.ExitError") and "kill" in message:
-        return OutOfMemory(where, message, advice="Give the functions more memory: `lambdafit deploy`.")
-    return error_in_answer(body, function)

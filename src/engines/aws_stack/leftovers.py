@@ -105,6 +105,8 @@ def remove(account: Account, left: Left) -> None:
         AwsRefused, AccessDenied: AWS will not.
     """
     if left.kind == "bucket":
+        if not exists(account, left):
+            return
         Bucket(account, left.name).remove_all()
     with aws_errors(str(left)):
         _quiet(lambda: _REMOVERS[left.kind](account, left))

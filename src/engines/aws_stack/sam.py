@@ -82,7 +82,7 @@ def parse_parameters(texts: Sequence[str], template: Path) -> dict[str, str]:
 
 def template_parameters(template: str) -> list[str]:
     """The names of a template's parameters, in their order. The template is read as text: its YAML is ours."""
-    section = template.partition("\nParameters:\n")[2]
+    section = re.split(r"^Parameters:\n", template, maxsplit=1, flags=re.MULTILINE)[-1]
     section = re.split(r"^\S", section, maxsplit=1, flags=re.MULTILINE)[0]
     return re.findall(r"^  (\w+):$", section, re.MULTILINE)
 

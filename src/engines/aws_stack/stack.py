@@ -153,4 +153,4 @@ def newest_deleted(account: Account, name: str) -> dict[str, Any] | None:
             for summary in page["StackSummaries"]
             if summary["StackName"] == name
         ]
-    return max(found, key=lambda summary: summary["DeletionTime"], default=None)
+    return max(found, key=lambda one: one.get("DeletionTime", one["CreationTime"]), default=None)
