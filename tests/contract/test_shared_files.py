@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -82,6 +83,18 @@ def test_files_and_folders_are_removed_once_or_twice(files: SharedFiles) -> None
     for _ in range(2):
         files.remove("folder")
     assert not files.exists("folder")
+
+
+def test_a_write_whose_source_gives_up_leaves_what_was_there(files: SharedFiles) -> None:
+    def broken() -> Iterator[bytes]:
+        yield b"half"
+        raise TornFile("source", "it ends too early")
+
+    files.write("folder/a", [b"old"], durable=False)
+    for path in ("folder/a", "folder/b"):
+        with pytest.raises(TornFile, match="too early"):
+            files.write(path, broken(), durable=True)
+    assert files.names("folder") == ["a"] and files.read("folder/a") == b"old"
 
 
 @pytest.mark.parametrize("path", ["../x", "/etc/passwd", "a/../../x", "", "a\0b", "..\\x"])
