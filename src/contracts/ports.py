@@ -83,8 +83,11 @@ class RunStore(Protocol):
     def load_task(self, run_id: str, key: TaskKey) -> Task | None:
         """One task, or None where it was never offered."""
 
-    def load_tasks(self, run_id: str, round_index: int) -> dict[TaskKey, Task]:
-        """All tasks of one round, in order of their keys."""
+    def load_tasks(self, run_id: str, round_index: int, *, consistent: bool = True) -> dict[TaskKey, Task]:
+        """All tasks of one round, in order of their keys.
+
+        Without `consistent` some may be a moment old, for half the price: only for who knows what must be there.
+        """
 
     def save_task(self, run_id: str, task: Task, *, stage: str | None = None) -> bool:
         """Save `task` if its stored version is `task.version - 1` (0: there is none).

@@ -68,9 +68,19 @@ def _clear_folder(files: SharedFiles, folder: str, kept: set[str]) -> None:
 
 
 def _frozen_updates(execution: Execution) -> list[Update]:
-    """The reports that the run froze when it began to combine, in worker order."""
+    """The reports that the run froze when it began to combine, in worker order.
+
+    Every combine task reads them all, at once: the cheaper read does unless it is too old to have them.
+    """
+    try:
+        return _updates(execution, consistent=False)
+    except TornFile:
+        return _updates(execution, consistent=True)
+
+
+def _updates(execution: Execution, *, consistent: bool) -> list[Update]:
     run = execution.run
-    tasks = execution.services.store.load_tasks(run.run_id, run.round_index)
+    tasks = execution.services.store.load_tasks(run.run_id, run.round_index, consistent=consistent)
     updates = []
     for worker_index in range(run.settings.workers):
         task = tasks.get(TaskKey(round_index=run.round_index, kind="train", index=worker_index))

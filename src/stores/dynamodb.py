@@ -108,7 +108,9 @@ class DynamoStore:
 
     def list_runs(self, limit: int = 100) -> Sequence[Run]:
         """See `RunStore.list_runs`."""
-        listed = self._table.index(items.RUNS_BY_TIME, "listing", items.LISTING, forward=False)
+        listed = self._table.index(
+            items.RUNS_BY_TIME, "listing", items.LISTING, forward=False, page_items=max(1, limit)
+        )
         found = self._table.get_many(list(islice(listed, limit)))
         return items.newest_first(self._remember(items.decode(item, Run)) for item in found)
 
@@ -150,10 +152,10 @@ class DynamoStore:
         item = self._table.get(items.task_key(run_id, key))
         return None if item is None else items.decode(item, Task)
 
-    def load_tasks(self, run_id: str, round_index: int) -> dict[TaskKey, Task]:
+    def load_tasks(self, run_id: str, round_index: int, *, consistent: bool = True) -> dict[TaskKey, Task]:
         """See `RunStore.load_tasks`."""
         prefix = f"{items.TASKS}{round_index:06d}#"
-        found = self._table.range(items.partition(run_id), prefix, prefix + items.BEHIND_ALL)
+        found = self._table.range(items.partition(run_id), prefix, prefix + items.BEHIND_ALL, consistent=consistent)
         return {task.key: task for task in (items.decode(item, Task) for item in found)}
 
     def save_task(self, run_id: str, task: Task, *, stage: str | None = None) -> bool:

@@ -78,9 +78,18 @@ def reasons(error: ClientError) -> list[dict[str, object]]:
     return found
 
 
-def tried_before(error: ClientError) -> bool:
+def tried_before(error: ClientError | BotoCoreError) -> bool:
     """Whether botocore itself has sent the request more than once: an earlier one may have been carried out."""
+    if not isinstance(error, ClientError):
+        return False
     return int(error.response.get("ResponseMetadata", {}).get("RetryAttempts", 0)) > 0
+
+
+def answer_is_lost(error: ClientError | BotoCoreError) -> bool:
+    """Whether nobody knows if the request was carried out: no answer came, or one that says nothing about it."""
+    if not isinstance(error, ClientError):
+        return passes(error)
+    return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)) >= 500
 
 
 def numbered(error: ClientError | BotoCoreError, table: str, operation: str) -> LambdafitError:

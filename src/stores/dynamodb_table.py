@@ -23,6 +23,8 @@ from stores.dynamodb_errors import (
     CONDITION_FAILED,
     CONDITION_REASON,
     NO_REASON,
+    answer_is_lost,
+    code,
     numbered,
     passes,
     reasons,
@@ -41,15 +43,19 @@ class Backoff:
 
     Args:
         attempts: tries altogether.
+        patience_s: after so long no further try is made; one try alone may take long where the network is cut off.
         jitter: a fraction between 0 and 1.
         sleep: waits for so many seconds.
+        clock: seconds since some moment.
     """
 
     attempts: int = 12
     first_s: float = 0.025
     longest_s: float = 2.0
+    patience_s: float = 30.0
     jitter: Callable[[], float] = random.random
     sleep: Callable[[float], None] = time.sleep
+    clock: Callable[[], float] = time.monotonic
 
     def wait(self, failures: int) -> None:
         """Wait after so many failures in a row."""
@@ -227,7 +233,9 @@ class Table:
         }
         return [key_of(item) for item in self._query(request)]
 
-    def index(self, name: str, attribute: str, value: str, *, forward: bool) -> Iterator[Item]:
+    def index(
+        self, name: str, attribute: str, value: str, *, forward: bool, page_items: int | None = None
+    ) -> Iterator[Item]:
         """The keys that an index lists under a value, by its sort key. An index follows the table a little later."""
         request = {
             "IndexName": name,
@@ -236,6 +244,8 @@ class Table:
             "ExpressionAttributeValues": {":value": {"S": value}},
             "ScanIndexForward": forward,
         }
+        if page_items is not None:
+            request["Limit"] = page_items
         return (key_of(item) for item in self._query(request))
 
     def _query(self, request: dict[str, Any]) -> Iterator[Item]:
@@ -257,22 +267,20 @@ class Table:
             LambdafitError: anything else.
         """
         sent = sent or _Attempts()
-        for failures in range(1, self._backoff.attempts + 1):
+        began_s = self._backoff.clock()
+        failures = 0
+        while True:
             try:
                 return send()
-            except ClientError as error:
-                sent.ambiguous |= tried_before(error)
-                if _condition_failed(error):
-                    raise _ConditionFailed(error) from error
-                if not passes(error) or failures == self._backoff.attempts:
-                    raise numbered(error, self.name, operation) from error
+            except (ClientError, BotoCoreError) as error:
                 sent.note(error)
-            except BotoCoreError as error:
-                if not passes(error) or failures == self._backoff.attempts:
+                if isinstance(error, ClientError) and _condition_failed(error):
+                    raise _ConditionFailed(error) from error
+                failures += 1
+                over = failures >= self._backoff.attempts or self._backoff.clock() - began_s > self._backoff.patience_s
+                if over or not passes(error):
                     raise numbered(error, self.name, operation) from error
-                sent.ambiguous = True
             self._backoff.wait(failures)
-        raise AssertionError("every attempt returns, raises or is followed by another")
 
     def _as_request(self, action: Action) -> dict[str, Any]:
         match action:
@@ -307,19 +315,17 @@ class _Attempts:
         self.ambiguous = False
         self.token = secrets.token_hex(16)
 
-    def note(self, error: ClientError) -> None:
-        """An attempt failed with an answer: throttled ones were not carried out, others may have been."""
-        if error.response["Error"]["Code"] == CANCELLED:
+    def note(self, error: ClientError | BotoCoreError) -> None:
+        """An attempt failed: throttled ones were surely not carried out, those without an answer perhaps."""
+        if code(error) == CANCELLED:
             self.token = secrets.token_hex(16)
-        elif error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500) >= 500:
-            self.ambiguous = True
+        self.ambiguous = self.ambiguous or tried_before(error) or answer_is_lost(error)
 
 
 def _condition_failed(error: ClientError) -> bool:
-    found = error.response["Error"]["Code"]
-    if found == CANCELLED:
+    if code(error) == CANCELLED:
         return any(reason.get("Code", NO_REASON) == CONDITION_REASON for reason in reasons(error))
-    return bool(found == CONDITION_FAILED)
+    return code(error) == CONDITION_FAILED
 
 
 def _same(stored: Any, written: Item) -> bool:

@@ -111,7 +111,7 @@ class SqliteStore:
         row = self._runs.fetch_one(query, (run_id, key.round_index, str(key)))
         return None if row is None else self._runs.decode(row[0], Task)
 
-    def load_tasks(self, run_id: str, round_index: int) -> dict[TaskKey, Task]:
+    def load_tasks(self, run_id: str, round_index: int, *, consistent: bool = True) -> dict[TaskKey, Task]:
         """See `RunStore.load_tasks`."""
         query = "SELECT data FROM tasks WHERE run_id = ? AND round_index = ? ORDER BY key"
         tasks = (self._runs.decode(row[0], Task) for row in self._runs.fetch_all(query, (run_id, round_index)))

@@ -14,6 +14,7 @@ from botocore.config import Config
 from moto import mock_aws
 from moto.core.botocore_stubber import BotocoreStubber
 from moto.dynamodb.models import Table
+from moto.dynamodb.models.dynamo_type import Item, LimitedSizeDict
 
 TABLE = "lambdafit-test"
 REGION = "eu-central-1"
@@ -65,7 +66,7 @@ def create_table(client: Any, name: str = TABLE) -> None:
 @contextmanager
 def dynamodb_table(name: str = TABLE) -> Iterator[Any]:
     """A client for a fresh table in this process."""
-    with mock_aws(), one_request_at_a_time(), light_transactions():
+    with mock_aws(), one_request_at_a_time(), light_copies():
         client = boto3.client("dynamodb", region_name=REGION, config=Config(max_pool_connections=64))
         create_table(client, name)
         yield client
@@ -86,10 +87,10 @@ def one_request_at_a_time() -> Iterator[None]:
 
 
 @contextmanager
-def light_transactions() -> Iterator[None]:
-    """Before each transaction moto copies the whole table, to be able to go back; the mappings are enough.
+def light_copies() -> Iterator[None]:
+    """Moto copies the whole table before each transaction, and all that a query finds; the mappings are enough.
 
-    That holds while transactions put and delete whole items, as the store's do: items are never changed in place.
+    That holds while whole items are put and deleted, as the store does it: values are never changed in place.
     """
 
     def copied(table: Table, _memory: dict[int, Any]) -> Table:
@@ -104,5 +105,15 @@ def light_transactions() -> Iterator[None]:
             twin.stream_shard.items = list(table.stream_shard.items)
         return twin
 
-    with mock.patch.object(Table, "__deepcopy__", copied, create=True):
+    def copied_item(item: Item, _memory: dict[int, Any]) -> Item:
+        twin = Item.__new__(Item)
+        twin.__dict__.update(item.__dict__)
+        twin.attrs = LimitedSizeDict.__new__(LimitedSizeDict)
+        dict.update(twin.attrs, item.attrs)
+        return twin
+
+    with (
+        mock.patch.object(Table, "__deepcopy__", copied, create=True),
+        mock.patch.object(Item, "__deepcopy__", copied_item),
+    ):
         yield

@@ -56,7 +56,7 @@ class MemoryStore:
         self._hook("before load_task")
         return self.tasks.get((run_id, key))
 
-    def load_tasks(self, run_id: str, round_index: int) -> dict[TaskKey, Task]:
+    def load_tasks(self, run_id: str, round_index: int, *, consistent: bool = True) -> dict[TaskKey, Task]:
         self._hook("before load_tasks")
         found = {k: t for (r, k), t in self.tasks.items() if r == run_id and k.round_index == round_index}
         return dict(sorted(found.items(), key=lambda item: str(item[0])))
