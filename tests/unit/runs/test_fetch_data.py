@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -250,3 +251,11 @@ class TestRecipe:
         files.write(f"recipes/{self.digest}.py", [RECIPE[:-3]], durable=True)
         fetch_data(self.run, files, objects)
         assert files.read(f"recipes/{self.digest}.py") == RECIPE
+
+
+def test_two_fetches_at_once_do_no_harm(objects: CountingObjects, files: FolderFiles) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(lambda _: fetch_data(make_run(), files, objects), range(2))
+    assert first == second
+    assert set(load_prepared(files, first, SPLITS)) == set(SPLITS)
+    assert files.names(first["folder"]) == sorted([*(f"{name}.npy" for name in SPLITS), "meta.json"])
