@@ -93,6 +93,10 @@ def rehearse(runs: WholeRuns, recipe: str, options: Mapping[str, Any], data: str
     )
 
 
+def _has(data: str, dataset: str) -> bool:
+    return bool(data) and (Path(data) / dataset).is_dir()
+
+
 def _stream_records(cloud: Cloud) -> int:
     return sum(mapping.records for mapping in cloud.mappings.values() if isinstance(mapping, StreamMapping))
 
@@ -129,11 +133,10 @@ def main() -> int:
     )
     arguments.add_argument("--recipe", action="append", choices=list(PLANS), help="only this one")
     given = arguments.parse_args()
-    wanted = given.recipe or [
-        name for name in PLANS if name == "digits-mlp" or (Path(given.data) / DATA_SETS[name]).is_dir()
-    ]
-    for name in set(PLANS) - set(wanted):
-        print(f"{name} is left out: no data set {DATA_SETS[name]} in {given.data or 'LAMBDAFIT_DATA'}")
+    wanted = given.recipe or [name for name in PLANS if name == "digits-mlp" or _has(given.data, DATA_SETS[name])]
+    for name in PLANS:
+        if name not in wanted and not given.recipe:
+            print(f"{name} is left out: no data set {DATA_SETS[name]} in {given.data or 'LAMBDAFIT_DATA'}")
     folder = Path(tempfile.mkdtemp(prefix="lambdafit-rehearsal-"))
     try:
         with (

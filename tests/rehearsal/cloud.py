@@ -30,7 +30,7 @@ from rehearsal.environments import Environments
 from rehearsal.functions import FunctionService
 from rehearsal.lambda_endpoint import LambdaEndpoint
 from rehearsal.mappings import EventSource, QueueMapping, StreamMapping
-from rehearsal.recording import USER, Recorder, access_key, read_calls
+from rehearsal.recording import STAND_IN, USER, Recorder, access_key, read_calls
 from rehearsal.schedules import Schedule
 from rehearsal.stack_model import STREAM_LABEL, FunctionModel, Place, StackModel, build_model, translate
 
@@ -106,8 +106,8 @@ class Cloud:
         """Of the stack."""
         return self.model.outputs
 
-    def client(self, service: str, caller: str = USER) -> Any:
-        """A boto3 client that acts as a person, or as a function by logical id."""
+    def client(self, service: str, caller: str = STAND_IN) -> Any:
+        """A boto3 client that acts as the stand-in itself, or as a function by logical id."""
         import boto3
         from botocore.config import Config
 
@@ -144,7 +144,7 @@ class Cloud:
         }
 
     def invoke(self, logical_id: str, event: Any, *, wait: bool = True) -> Any:
-        """Invoke a function as a person does, by the API. Returns its result; raises `FunctionFailed`."""
+        """Invoke a function by the API. Returns its result; raises `FunctionFailed`."""
         answer = self.client("lambda").invoke(
             FunctionName=self.model.functions[logical_id].name,
             InvocationType="RequestResponse" if wait else "Event",
@@ -214,7 +214,8 @@ class Cloud:
         for changes in self.changes.values():
             self._ends.callback(changes.stop)
         told_mappings = lambda: [(one.model, one.enabled) for one in self.mappings.values()]  # noqa: E731
-        endpoint = LambdaEndpoint(recorder, told_mappings, self._route)
+        api_arn = f"arn:aws:execute-api:{REGION}:{ACCOUNT_ID}:rehearsal"
+        endpoint = LambdaEndpoint(recorder, told_mappings, self._route, api_arn)
         self._ends.callback(endpoint.stop)
         self._lambda_url = f"http://127.0.0.1:{endpoint.port}"
         self.model = self._create_stack(place)

@@ -25,6 +25,7 @@ class LambdaEndpoint:
 
     Args:
         mappings: told by `ListEventSourceMappings`.
+        api_arn: of that API, for permissions.
         concurrency: the account's, told by `GetAccountSettings`.
         api: the stack's HTTP API: method and path → the function that serves it, the route and its parameters.
     """
@@ -34,12 +35,13 @@ class LambdaEndpoint:
         recorder: Recorder,
         mappings: Callable[[], list[tuple[MappingModel, bool]]],
         api: Callable[[str, str], tuple[FunctionModel, str, dict[str, str]] | None],
+        api_arn: str,
         *,
         concurrency: int = 1_000,
     ) -> None:
         self.functions: FunctionService
         self._recorder, self._mappings = recorder, mappings
-        self._api, self._concurrency = api, concurrency
+        self._api, self._api_arn, self._concurrency = api, api_arn, concurrency
         endpoint = self
 
         class Requests(BaseHTTPRequestHandler):
@@ -196,7 +198,7 @@ class LambdaEndpoint:
             "body": body.decode() if body else None,
             "isBase64Encoded": False,
         }
-        self._recorder.note(caller, [("execute-api:Invoke", f"*/{method}{split.path}")], 200)
+        self._recorder.note(caller, [("execute-api:Invoke", f"{self._api_arn}/$default/{method}{split.path}")], 200)
         answer, failed = self.functions.invoke(function.name, json.dumps(event).encode())
         if failed:
             raise Refused(500, "InternalServerError", "Internal Server Error")

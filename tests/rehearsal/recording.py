@@ -17,7 +17,10 @@ from urllib.parse import parse_qs, unquote
 
 KEY_PREFIX = "rehearsal-"
 USER = "user"
-"""The caller who is no function: a person's command line."""
+"""A person's command line, and calls of the HTTP API."""
+
+STAND_IN = "stand-in"
+"""The stand-in's own calls, and those of tests: nobody's permissions."""
 
 _CREDENTIAL = re.compile(r"Credential=([^/,\s]+)/\d{8}/([a-z0-9-]+)/([a-z0-9-]+)/aws4_request")
 _TRANSACTION_PARTS = {

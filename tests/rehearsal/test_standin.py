@@ -229,7 +229,7 @@ def test_calls_are_recorded_by_who_made_them(cloud: Cloud) -> None:
     test_functions_get_what_the_template_says(cloud)
     found = {(call["function"], call["action"], call["resource"].rpartition(":")[2]) for call in cloud.calls()}
     table = f"table/{cloud.outputs['TableName']}"
-    assert ("user", "lambda:InvokeFunction", cloud.outputs["WorkFunction"]) in found
+    assert ("stand-in", "lambda:InvokeFunction", cloud.outputs["WorkFunction"]) in found
     assert ("Tick", "dynamodb:PutItem", table) in found
     assert any(who == "Listen" and action == "dynamodb:GetRecords" for who, action, _ in found)
 

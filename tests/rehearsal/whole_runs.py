@@ -151,5 +151,7 @@ _ON_TWO_CORES = (
 
 
 def counted_calls(cloud: Cloud, since: int = 0) -> collections.Counter[str]:
-    """API calls by action, those of the person left out."""
-    return collections.Counter(call["action"] for call in cloud.calls()[since:] if call["function"] != "user")
+    """API calls by action, those of functions only."""
+    return collections.Counter(
+        call["action"] for call in cloud.calls()[since:] if call["function"] in cloud.model.functions
+    )
