@@ -6,7 +6,7 @@ BENCHMARKS = $(subst _,-,$(patsubst benchmarks/bench_%.py,bench-%,$(wildcard ben
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
-.PHONY: help demo setup test check format requirements clean
+.PHONY: help demo setup test rehearsal check format requirements clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -23,6 +23,9 @@ setup: ## find or fetch a Python, install everything into .venv
 
 test: setup ## run all tests; PYTEST_ARGS='-k shards -x' passes through
 	$(PY) -m pytest $(PYTEST_ARGS)
+
+rehearsal: setup ## whole runs in the stack of template.yaml, acted out on loopback; REHEARSAL_ARGS passes through
+	PYTHONPATH=src:tests $(PY) -m rehearsal $(REHEARSAL_ARGS)
 
 check: setup ## lint, format, types and import rules, changing nothing
 	.venv/bin/ruff check .
