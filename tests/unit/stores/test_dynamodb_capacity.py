@@ -37,8 +37,8 @@ SLICES = int(os.environ.get("LAMBDAFIT_TEST_SLICES", "8"))
 REPORTS_A_BATCH = 32
 """Reports that one batch of the stream brings to one reconcile, at 256 workers."""
 
-ROUND_S = 4.0
-"""A short round: most train for longer, and meet the table less often."""
+ROUND_S = 5.0
+"""A short round for so many workers: most train for longer, and meet the table less often."""
 
 PARTITION_WRITES_PER_S = 1_000
 PARTITION_READS_PER_S = 3_000
