@@ -22,7 +22,8 @@ from contracts.errors import (
     ObjectsUnreachable,
 )
 from contracts.ports import Objects
-from stores.objects import FolderObjects, S3Objects
+from fakes.folder_objects import FolderObjects
+from stores.objects import S3Objects
 
 BUCKET = "lambdafit-test"
 CONTENT = bytes(range(256)) * 5

@@ -20,12 +20,12 @@ from msgspec.structs import replace
 from contracts.errors import EventTooLarge, InvalidImage, InvalidMessage, LambdafitError, RunAtWork
 from contracts.records import TaskKey
 from fakes.arithmetic_trainer import ArithmeticTrainer
+from fakes.folder_objects import FolderObjects
 from handlers import combine, exports, prepare, probe, wiring
 from handlers.pictures import read_pictures
 from runs import transitions
 from runs.code_version import code_version
 from runs.services import Services
-from stores.objects import FolderObjects
 from stores.shared_files import FolderFiles
 from training.datasets.prepare import prepare_dataset
 from training.datasets.source import Arrays, DataSource

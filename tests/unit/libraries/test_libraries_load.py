@@ -25,10 +25,10 @@ from contracts.errors import (
     NoRoomForLibraries,
 )
 from contracts.ports import Objects
+from fakes.folder_objects import FolderObjects
 from libraries import folders, load, unpack
 from libraries.install import install
 from libraries.sources import POINTER, archive_key
-from stores.objects import FolderObjects
 
 pytestmark = pytest.mark.usefixtures("fresh_process")
 

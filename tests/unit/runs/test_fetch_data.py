@@ -21,10 +21,10 @@ from contracts.errors import (
 from contracts.ports import ObjectFacts
 from contracts.records import Run
 from contracts.settings import make_settings
+from fakes.folder_objects import FolderObjects
 from fakes.memory_files import MemoryFiles
 from runs import fetch_data as module
 from runs.fetch_data import fetch_data
-from stores.objects import FolderObjects
 from stores.shared_files import FolderFiles
 from training.datasets.prepare import SPLITS, prepare_dataset
 from training.datasets.prepared import load_prepared
