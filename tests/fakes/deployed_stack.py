@@ -19,6 +19,7 @@ from stores.dynamodb import DynamoStore
 
 NAME = "lambdafit"
 REGION = "us-east-1"
+CREATED_AT = 1_000.0
 Answer = Callable[[Mapping[str, Any]], Any]
 
 KEYS = ("pk", "sk", "listing", "open", "created_at")
@@ -141,7 +142,7 @@ class DeployedStack:
         """An object in the bucket."""
         self.s3.put_object(Bucket=self.bucket, Key=key, Body=body)
 
-    def keys(self, prefix: str = "") -> list[str]:
+    def objects(self, prefix: str = "") -> list[str]:
         """What the bucket holds."""
         listed = self.s3.list_objects_v2(Bucket=self.bucket, Prefix=prefix)
         return [item["Key"] for item in listed.get("Contents", [])]
@@ -159,8 +160,8 @@ class DeployedStack:
             run_id=event["run_id"],
             settings=settings,
             code_version=code_version(),
-            created_at=1_000.0,
-            deadline_at=90_000.0,
+            created_at=CREATED_AT,
+            deadline_at=CREATED_AT + 86_400,
         )
         self.store.create_run(run)
         if self.ending is not None:
@@ -177,3 +178,13 @@ def use_fake_lambda(monkeypatch: Any) -> FakeLambda:
 
     monkeypatch.setattr(Account, "client", client)
     return fake
+
+
+def pretend_credentials(monkeypatch: Any) -> None:
+    """Credentials and a region of nobody's: no account is ever reached."""
+    for name in ("AWS_PROFILE", "AWS_REGION", "AWS_ENDPOINT_URL", "LAMBDAFIT_STACK"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in (("ACCESS_KEY_ID", "testing"), ("SECRET_ACCESS_KEY", "testing"), ("DEFAULT_REGION", REGION)):
+        monkeypatch.setenv(f"AWS_{name}", value)
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/nonexistent")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Self
 
 from botocore.exceptions import ClientError
@@ -153,4 +154,9 @@ def newest_deleted(account: Account, name: str) -> dict[str, Any] | None:
             for summary in page["StackSummaries"]
             if summary["StackName"] == name
         ]
-    return max(found, key=lambda one: one.get("DeletionTime", one["CreationTime"]), default=None)
+    return max(found, key=_deleted_at, default=None)
+
+
+def _deleted_at(summary: dict[str, Any]) -> datetime:
+    moment: datetime = summary.get("DeletionTime") or summary["CreationTime"]
+    return moment

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -10,6 +10,7 @@ from cli_helpers import FakeEngine, RunsInStore
 from click.testing import CliRunner, Result
 
 from cli.main import main
+from fakes.deployed_stack import DeployedStack, pretend_credentials, use_fake_lambda
 
 Invoke = Callable[..., Result]
 
@@ -18,7 +19,7 @@ Invoke = Callable[..., Result]
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """LAMBDAFIT_HOME; not made yet."""
     folder = tmp_path / "home"
-    for name in ("DATA", "TIMEOUT_S", "MEMORY_MB", "CONCURRENCY"):
+    for name in ("DATA", "TIMEOUT_S", "MEMORY_MB", "CONCURRENCY", "STACK"):
         monkeypatch.delenv(f"LAMBDAFIT_{name}", raising=False)
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setenv("LAMBDAFIT_HOME", str(folder))
@@ -48,3 +49,13 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> type[FakeEngine]:
 def stored(home: Path) -> RunsInStore:
     """Runs in the home, as engines leave them."""
     return RunsInStore(home)
+
+
+@pytest.fixture
+def stack(monkeypatch: pytest.MonkeyPatch) -> Iterator[DeployedStack]:
+    """A deployed stack, by moto."""
+    from moto import mock_aws
+
+    pretend_credentials(monkeypatch)
+    with mock_aws():
+        yield DeployedStack(use_fake_lambda(monkeypatch))

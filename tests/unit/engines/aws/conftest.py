@@ -9,18 +9,13 @@ from moto import mock_aws
 
 from engines.aws import AwsEngine
 from engines.aws_stack.account import Account
-from fakes.deployed_stack import REGION, DeployedStack, FakeLambda, use_fake_lambda
+from fakes.deployed_stack import DeployedStack, FakeLambda, pretend_credentials, use_fake_lambda
 
 
 @pytest.fixture(autouse=True)
 def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """No account of anybody's is ever reached."""
-    for name in ("AWS_PROFILE", "AWS_REGION", "AWS_ENDPOINT_URL", "LAMBDAFIT_STACK"):
-        monkeypatch.delenv(name, raising=False)
-    for name, value in (("ACCESS_KEY_ID", "testing"), ("SECRET_ACCESS_KEY", "testing"), ("DEFAULT_REGION", REGION)):
-        monkeypatch.setenv(f"AWS_{name}", value)
-    monkeypatch.setenv("AWS_CONFIG_FILE", "/nonexistent")
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
+    """moto answers in place of AWS."""
+    pretend_credentials(monkeypatch)
     with mock_aws():
         yield
 

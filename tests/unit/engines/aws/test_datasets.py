@@ -67,7 +67,7 @@ def test_a_folder_goes_to_the_bucket_as_the_functions_want_it(
     assert uploads.moved == stored.facts["bytes"]
     assert stored.facts["class_names"] == ["oak", "ash", "elm"]
     files = FolderFiles(tmp_path / "mount")
-    for key in stack.keys(f"{stored.folder}/"):
+    for key in stack.objects(f"{stored.folder}/"):
         files.write(key, [engine.bucket.read(key)], durable=False)
     loaded = load_prepared(files, stored.facts, ("x_train", "x_val", "x_test"))
     assert [len(array) for array in loaded.values()] == [36, 4, 10]
@@ -179,7 +179,7 @@ def test_a_folder_that_cannot_be_trained_on_is_refused(
     change(arrays)
     with pytest.raises(error, match=text):
         datasets.bring(engine.bucket, Wanted(folder=str(arrays), name="leaves"), None, places, Uploads().begin)
-    assert stack.keys("datasets/") == []
+    assert stack.objects("datasets/") == []
 
 
 def test_one_archive_is_a_data_set(arrays: Path, tmp_path: Path) -> None:

@@ -76,7 +76,7 @@ def test_an_own_recipe_goes_by_its_digest(engine: AwsEngine, stack: DeployedStac
     path.write_text("from training.recipes.digits_mlp import recipe\n")
     summary = recipes.describe(str(path), {})
     engine.keep_recipe(str(path), summary)
-    assert stack.keys("recipes/") == [f"recipes/{summary.digest}.py"]
+    assert stack.objects("recipes/") == [f"recipes/{summary.digest}.py"]
     assert engine.bucket.read(summary.location) == path.read_bytes()
     stack.lambda_.functions["start"] = lambda event: {"run_id": event["run_id"]}
     engine.start({}, summary, {"units": "8"}, "datasets/digits-ab")
