@@ -20,5 +20,5 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
 
 @pytest.fixture(scope="session")
 def rehearsed_calls(stage: Stage) -> list[dict[str, Any]]:
-    """The permissions that the functions needed in the rehearsals up to now; in one whole run, where there was none."""
+    """The permissions that functions and people needed in the rehearsals; see `Stage.calls`."""
     return stage.calls()

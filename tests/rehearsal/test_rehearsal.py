@@ -6,12 +6,8 @@ the stand-in's (`cloud.py`). The sweep is off unless a test says otherwise: the 
 
 from __future__ import annotations
 
-import base64
-import io
 import json
 import random
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,9 +19,8 @@ from rehearsal.batches import Record
 from rehearsal.cloud import Cloud
 from rehearsal.mappings import StreamMapping
 from rehearsal.stage import OPTIONS, RECIPE, Stage, expected_digest
+from rehearsal.tour import SWEEP_S, bare_events, call_api, use_model
 from rehearsal.whole_runs import WholeRuns, as_arguments
-
-SWEEP_S = 0.3
 
 
 @pytest.fixture(scope="module")
@@ -209,13 +204,12 @@ def test_the_bare_events_of_the_first_publication(runs: WholeRuns) -> None:
     run_id = str(cloud.invoke("StartRun", {"start": True, "workers": 5})["run_id"])
     run = runs.reaches(run_id, 2)
     assert (run.settings.workers, run.settings.recipe) == (5, RECIPE)
-    for event in ({"workerno": 3, "workers": 5, "epochsdone": 1}, {"workerno": 3, "workers": 5, "epochsdone": 900}):
-        cloud.invoke("Train", event)
-    cloud.invoke("Combine", {"combine": True, "workers": 5, "epochsdone": 1})
+    bare_events(cloud, 5)
     runs.reaches(run_id, 4)
     assert runs.run(run_id).status == "RUNNING"
     assert call_api(cloud, "POST", "/runs/latest/stop")[1]["run_id"] == run_id
     assert runs.end(run_id).status == "CANCELLED"
+    assert dead_letters(cloud) == []
 
 
 def test_the_http_api(runs: WholeRuns) -> None:
@@ -228,53 +222,17 @@ def test_the_http_api(runs: WholeRuns) -> None:
     assert call_api(cloud, "GET", f"/runs/{run_id}")[1]["status"] == "CANCELLED"
     assert call_api(cloud, "GET", "/runs/r-unknown000")[0] == 404
     assert call_api(cloud, "POST", "/runs", {"workers": -1})[0] == 400
-    with pytest.raises(urllib.error.HTTPError) as caught:
-        urllib.request.urlopen(f"{cloud.outputs['ApiUrl']}/runs", timeout=10)  # noqa: S310
-    assert caught.value.code == 403
+    assert call_api(cloud, "GET", "/runs", signed=False)[0] == 403
 
 
 def test_a_finished_runs_model_is_used_fetched_and_removed(runs: WholeRuns, tmp_path: Path) -> None:
     run_id = runs.start(**OPTIONS)
     target = tmp_path / "model.safetensors"
     assert same_as_local(runs.end(run_id))
-    picture = {"images_base64": [base64.b64encode(picture_of_a_digit()).decode()]}
-    status, seen = call_api(runs.cloud, "POST", f"/runs/{run_id}/predict", picture)
-    assert status == 200, seen
-    assert 0 <= seen["predictions"][0]["label"] <= 9
-    exported = runs.command("export", run_id, "--to", "safetensors", "--output", str(target))
-    assert exported.returncode == 0, exported.stderr
-    assert target.stat().st_size > 10_000
+    use_model(runs, run_id, target)
     removed = runs.command("runs", "rm", run_id, "--yes")
     assert removed.returncode == 0, removed.stderr
     assert runs.run(run_id) is None
-
-
-def picture_of_a_digit() -> bytes:
-    """A PNG: a white stroke on black."""
-    from PIL import Image
-
-    picture = Image.new("L", (8, 8))
-    for row in range(1, 7):
-        picture.putpixel((4, row), 255)
-    content = io.BytesIO()
-    picture.save(content, "PNG")
-    return content.getvalue()
-
-
-def call_api(cloud: Cloud, method: str, path: str, body: Any = None) -> tuple[int, Any]:
-    """A signed request to the stack's HTTP API."""
-    from botocore.auth import SigV4Auth
-    from botocore.awsrequest import AWSRequest
-
-    url, data = f"{cloud.outputs['ApiUrl']}{path}", json.dumps(body).encode() if body is not None else b""
-    request = AWSRequest(method, url, data=data, headers={"Content-Type": "application/json"})
-    SigV4Auth(cloud.credentials(), "execute-api", "us-east-1").add_auth(request)
-    asked = urllib.request.Request(url, data=data or None, method=method, headers=dict(request.headers))  # noqa: S310
-    try:
-        with urllib.request.urlopen(asked, timeout=60) as answer:  # noqa: S310
-            return answer.status, json.loads(answer.read())
-    except urllib.error.HTTPError as error:
-        return error.code, json.loads(error.read())
 
 
 def test_only_the_templates_variables_reach_the_functions(runs: WholeRuns) -> None:
