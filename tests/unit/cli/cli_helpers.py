@@ -28,6 +28,7 @@ from contracts.records import (
 )
 from contracts.settings import RunSettings
 from engines.home import Home, HomeLock
+from fakes.deployed_stack import DeployedStack
 from handlers.wiring import NoInvoker, SystemClock, SystemRandomness
 from runs.code_version import code_version
 from runs.services import Services
@@ -259,3 +260,16 @@ class RunsInStore:
         folder = self.home.log_folder(run_id)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / f"{name}.log").write_text(text)
+
+
+def versioned(ending: Any) -> Any:
+    """An ending as the store wants it."""
+    return lambda run: replace(ending(run), version=run.version + 1)
+
+
+def start_in_stack(stack: DeployedStack, run_id: str = "r-0001", ending: Any = finished) -> Run:
+    """A run in the stack, in any state."""
+    stack.ending = versioned(ending)
+    stack._start({"recipe": "digits-mlp", "overrides": {}, "run_id": run_id, "workers": 2})
+    stack.ending = None
+    return stack.store.load_run(run_id)

@@ -4,41 +4,29 @@ from __future__ import annotations
 
 import base64
 import io
-import json
 import signal
-import time
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
-import boto3
 import pytest
-from cli_helpers import RESULTS, RunsInStore, failed, finished, interrupted, last_line
-from msgspec.structs import replace
+from cli_helpers import (
+    RESULTS,
+    RunsInStore,
+    failed,
+    finished,
+    interrupted,
+    last_line,
+    start_in_stack,
+    versioned,
+)
 
 from cli.flags import RUN_ANSWER_KEYS
 from contracts.errors import NotFinite, RunNotFound
-from contracts.records import Claim, Run, Task, TaskKey
-from fakes.deployed_stack import NAME, REGION, DeployedStack, client_error
+from fakes.deployed_stack import NAME, DeployedStack, client_error
 
 CLOUD = ("--engine", "aws")
-BEGAN_AT = float(int(time.time()) - 600)
-"""CloudWatch takes no lines that are older than two weeks."""
-
-
-def versioned(ending: Any) -> Any:
-    """An ending as the store wants it."""
-    return lambda run: replace(ending(run), version=run.version + 1)
-
-
-def start(stack: DeployedStack, run_id: str = "r-0001", ending: Any = finished) -> Run:
-    """A run in the stack, in any state."""
-    stack.ending = versioned(ending)
-    stack._start({"recipe": "digits-mlp", "overrides": {}, "run_id": run_id, "workers": 2})
-    stack.ending = None
-    return stack.store.load_run(run_id)
 
 
 # --- train -------------------------------------------------------------------------------------------------
@@ -214,8 +202,8 @@ def test_a_run_of_another_place_is_not_found_here(invoke: Any, stack: DeployedSt
 
 
 def test_runs_are_listed_and_shown(invoke: Any, stack: DeployedStack) -> None:
-    start(stack, "r-0001")
-    start(stack, "r-0002", interrupted)
+    start_in_stack(stack, "r-0001")
+    start_in_stack(stack, "r-0002", interrupted)
     found = {run["run_id"]: run["state"] for run in last_line(invoke("runs", "list", "--json", *CLOUD))["runs"]}
     assert found == {"r-0001": "finished", "r-0002": "running"}
     shown = last_line(invoke("runs", "show", "0001", "--json", *CLOUD))
@@ -226,7 +214,7 @@ def test_runs_are_listed_and_shown(invoke: Any, stack: DeployedStack) -> None:
 
 
 def test_a_stop_is_one_write(invoke: Any, stack: DeployedStack) -> None:
-    start(stack, "r-0001", interrupted)
+    start_in_stack(stack, "r-0001", interrupted)
     result = invoke("runs", "stop", "latest", *CLOUD)
     assert "`lambdafit runs resume r-0001 --engine aws` goes on" in result.stdout
     assert stack.store.load_run("r-0001").status == "CANCELLED"
@@ -236,7 +224,7 @@ def test_a_stop_is_one_write(invoke: Any, stack: DeployedStack) -> None:
 def test_a_resume_wakes_the_functions_and_follows(
     invoke: Any, stack: DeployedStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    start(stack, "r-0001", failed(NotFinite("run r-1", "nan")))
+    start_in_stack(stack, "r-0001", failed(NotFinite("run r-1", "nan")))
 
     def end(_seconds: float) -> None:
         run = stack.store.load_run("r-0001")
@@ -252,8 +240,8 @@ def test_a_resume_wakes_the_functions_and_follows(
 
 
 def test_a_removal_takes_files_exports_and_records(invoke: Any, stack: DeployedStack) -> None:
-    start(stack, "r-0001")
-    start(stack, "r-0002", interrupted)
+    start_in_stack(stack, "r-0001")
+    start_in_stack(stack, "r-0002", interrupted)
     stack.put("exports/r-0001/a.keras", b"model")
     stack.lambda_.functions["predict"] = lambda event: {"run_id": event["run_id"], "removed": True}
     result = invoke("runs", "rm", "r-0001", "r-0002", "-y", *CLOUD)
@@ -266,7 +254,7 @@ def test_a_removal_takes_files_exports_and_records(invoke: Any, stack: DeployedS
 
 
 def test_watching_a_run_of_the_stack(invoke: Any, stack: DeployedStack) -> None:
-    start(stack)
+    start_in_stack(stack)
     assert "test accuracy" in invoke("watch", "latest", *CLOUD).stdout
 
 
@@ -276,7 +264,7 @@ def test_watching_a_run_of_the_stack(invoke: Any, stack: DeployedStack) -> None:
 def test_pictures_travel_in_the_call(
     invoke: Any, stack: DeployedStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    start(stack)
+    start_in_stack(stack)
     for name in ("a.png", "b.png"):
         (tmp_path / name).write_bytes(b"picture " + name.encode())
 
@@ -298,7 +286,7 @@ def test_pictures_travel_in_the_call(
 
 
 def test_a_model_is_made_and_downloaded(invoke: Any, stack: DeployedStack, tmp_path: Path) -> None:
-    start(stack)
+    start_in_stack(stack)
 
     def export(event: Mapping[str, Any]) -> dict[str, Any]:
         key = f"exports/r-0001/{event['name']}"
@@ -313,7 +301,7 @@ def test_a_model_is_made_and_downloaded(invoke: Any, stack: DeployedStack, tmp_p
 
 
 def test_curves_come_as_a_folder(invoke: Any, stack: DeployedStack, tmp_path: Path) -> None:
-    start(stack)
+    start_in_stack(stack)
 
     def curves(event: Mapping[str, Any]) -> dict[str, Any]:
         archive = io.BytesIO()
@@ -332,7 +320,7 @@ def test_curves_come_as_a_folder(invoke: Any, stack: DeployedStack, tmp_path: Pa
 
 
 def test_an_export_that_is_not_of_this_run_is_refused(invoke: Any, stack: DeployedStack, tmp_path: Path) -> None:
-    start(stack)
+    start_in_stack(stack)
     stack.lambda_.functions["predict"] = lambda _: {"key": "libraries/aa.tar.zst"}
     result = invoke("export", "latest", "--to", "keras", *CLOUD)
     assert "E109 InvalidMessage" in result.stderr
@@ -340,124 +328,9 @@ def test_an_export_that_is_not_of_this_run_is_refused(invoke: Any, stack: Deploy
 
 
 def test_evaluate(invoke: Any, stack: DeployedStack) -> None:
-    start(stack)
+    start_in_stack(stack)
     answer = {"run_id": "r-0001", "round_index": 4, "test_loss": 0.3, "parameters_sha256": "ab"}
     stack.lambda_.functions["predict"] = lambda _: answer
     assert last_line(invoke("evaluate", "latest", "--json", *CLOUD)) == answer
     stack.lambda_.functions["predict"] = lambda _: (_ for _ in ()).throw(NotFinite("run r-0001", "nan"))
     assert "E201 NotFinite: run r-0001: nan" in invoke("evaluate", "latest", *CLOUD).stderr
-
-
-# --- logs --------------------------------------------------------------------------------------------------
-
-
-class CloudLogs:
-    """Writes as Lambda does."""
-
-    def __init__(self) -> None:
-        self.client = boto3.client("logs", region_name=REGION)
-
-    def write(self, function: str, stream: str, request: str, *lines: str, at_ms: int = 1_000_500) -> None:
-        group = f"/aws/lambda/{NAME}-{function}"
-        groups = [one["logGroupName"] for one in self.client.describe_log_groups()["logGroups"]]
-        if group not in groups:
-            self.client.create_log_group(logGroupName=group)
-        streams = self.client.describe_log_streams(logGroupName=group)["logStreams"]
-        if stream not in [one["logStreamName"] for one in streams]:
-            self.client.create_log_stream(logGroupName=group, logStreamName=stream)
-        texts = [f"START RequestId: {request} Version: $LATEST", *lines, f"REPORT RequestId: {request}\tDuration: 1"]
-        events = [{"timestamp": at_ms + index, "message": f"{text}\n"} for index, text in enumerate(texts)]
-        self.client.put_log_events(logGroupName=group, logStreamName=stream, logEvents=events)
-
-
-def of_worker(stack: DeployedStack, run_id: str, worker: int, request: str) -> None:
-    claim = Claim(nonce="0" * 8, request_id=request, attempt=1, claimed_at=1_000.0, expires_at=2_000.0)
-    key = TaskKey(round_index=1, kind="train", index=worker)
-    assert stack.store.save_task(run_id, Task(key=key, version=1, status="CLAIMED", attempt=1, claim=claim))
-
-
-@pytest.fixture
-def logs(stack: DeployedStack, monkeypatch: pytest.MonkeyPatch) -> CloudLogs:
-    """Two runs at work in the same environments; their lines of a time that moto keeps."""
-    monkeypatch.setattr("fakes.deployed_stack.CREATED_AT", BEGAN_AT)
-    for run_id in ("r-0001", "r-0002"):
-        start(stack, run_id, lambda run: replace(interrupted(run), started_at=BEGAN_AT))
-    of_worker(stack, "r-0001", 0, "request-a")
-    of_worker(stack, "r-0001", 1, "request-b")
-    of_worker(stack, "r-0002", 0, "request-c")
-    found = CloudLogs()
-    at_ms = int(BEGAN_AT * 1000)
-    found.write("train", "2026/x", "request-a", '{"run_id": "r-0001"}', "of worker 0", at_ms=at_ms + 1000)
-    found.write("train", "2026/x", "request-c", '{"run_id": "r-0002"}', "of another run", at_ms=at_ms + 2000)
-    found.write("train", "2026/y", "request-b", '{"run_id": "r-0001"}', "of worker 1", at_ms=at_ms + 1500)
-    found.write("conduct", "2026/z", "request-d", "reconciled r-0001", at_ms=at_ms + 3000)
-    return found
-
-
-def test_logs_of_a_run_are_those_of_its_requests(invoke: Any, logs: CloudLogs) -> None:
-    result = invoke("logs", "r-0001", *CLOUD)
-    assert result.exit_code == 0, result.output
-    lines = result.stdout.splitlines()
-    assert "train-01  of worker 0" in lines
-    assert "train-02  of worker 1" in lines
-    assert "conduct-01  reconciled r-0001" in lines
-    assert not any("another run" in line or "request-c" in line for line in lines)
-
-
-def test_logs_of_one_worker_of_the_stack(invoke: Any, logs: CloudLogs) -> None:
-    lines = invoke("logs", "r-0001", "--worker", "1", *CLOUD).stdout.splitlines()
-    assert "of worker 1" in lines[2]
-    assert len(lines) == 4
-    assert "has printed nothing" in invoke("logs", "r-0002", "--worker", "1", *CLOUD).stderr
-
-
-def test_logs_are_followed_until_the_run_has_ended(
-    invoke: Any, stack: DeployedStack, logs: CloudLogs, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    clock = [0.0]
-    slept: list[float] = []
-
-    def sleep(seconds: float) -> None:
-        clock[0] += seconds
-        slept.append(seconds)
-        if len(slept) == 1:
-            at_ms = int(BEGAN_AT * 1000) + 2_500
-            logs.write("train", "2026/y", "request-b", "r-0001 again", "late words", at_ms=at_ms)
-            run = stack.store.load_run("r-0001")
-            assert stack.store.save_run(replace(versioned(finished)(run), ended_at=BEGAN_AT + 10))
-
-    monkeypatch.setattr("cli.log_screen.time", SimpleNamespace(sleep=sleep, monotonic=lambda: clock[0]))
-    lines = invoke("logs", "r-0001", "-f", *CLOUD).stdout.splitlines()
-    assert lines.count("train-02  late words") == 1
-    assert lines.count("train-02  of worker 1") == 1
-    assert clock[0] > 10
-
-
-# --- data --------------------------------------------------------------------------------------------------
-
-
-def test_data_is_pushed_and_listed(invoke: Any, stack: DeployedStack) -> None:
-    assert "No data sets yet" in invoke("data", "list").stdout
-    result = invoke("data", "push", "digits")
-    assert result.exit_code == 0, result.output
-    assert "digits is in stack lambdafit in us-east-1: 1,293 + 144 + 360 examples" in result.stdout
-    (found,) = last_line(invoke("data", "list", "--json"))["datasets"]
-    assert (found["name"], found["train_examples"], found["x_shape"]) == ("digits", 1293, [8, 8])
-    assert "8×8" in invoke("data", "list").stdout
-    assert json.loads(stack.s3.get_object(Bucket=stack.bucket, Key="datasets/digits.json")["Body"].read())
-
-
-@pytest.mark.parametrize(
-    ("arguments", "text"),
-    [
-        (["nothing"], "E105 DataNotFound: data set: 'nothing' is neither built in nor a folder"),
-        (["digits", "--name", "mine"], "E102 InvalidSetting: --name"),
-        (["."], "E105 DataNotFound"),
-        ([".", "--name", "../x"], "E102 InvalidSetting: --name"),
-    ],
-)
-def test_data_that_is_none(invoke: Any, stack: DeployedStack, arguments: list[str], text: str) -> None:
-    result = invoke("data", "push", *arguments)
-    assert result.exit_code == 3
-    assert text in result.stderr
-    assert stack.objects("datasets/") == []
