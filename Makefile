@@ -6,7 +6,7 @@ BENCHMARKS = $(subst _,-,$(patsubst benchmarks/bench_%.py,bench-%,$(wildcard ben
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
-.PHONY: help demo setup test rehearsal check format requirements clean
+.PHONY: help demo setup programs test rehearsal sam-local check format requirements clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -21,11 +21,22 @@ demo: setup ## train a model on real digits with four workers on this machine
 setup: ## find or fetch a Python, install everything into .venv
 	@sh scripts/setup.sh
 
-test: setup ## run all tests; PYTEST_ARGS='-k shards -x' passes through
+# SAM and checkov, each in an environment of its own, as they pin what the project pins otherwise.
+programs: setup
+	@sh scripts/setup.sh --peers .venv-sam requirements/sam.txt
+	@sh scripts/setup.sh --peers .venv-checkov requirements/checkov.txt
+
+test: programs ## run all tests; PYTEST_ARGS='-k shards -x' passes through
 	$(PY) -m pytest $(PYTEST_ARGS)
 
 rehearsal: setup ## whole runs in the stack of template.yaml, acted out on loopback; REHEARSAL_ARGS passes through
 	PYTHONPATH=src:tests $(PY) -m rehearsal $(REHEARSAL_ARGS)
+
+# `sam build` asks for python3.13 by that name, which .venv/bin has.
+sam-local: programs ## every function in a container (needs Docker or its like); SAM_LOCAL_FLAGS, FUNCTIONS='Train …' pass through
+	PATH="$(CURDIR)/.venv/bin:$$PATH" SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=$${AWS_DEFAULT_REGION:-us-east-1} \
+	    .venv-sam/bin/sam build
+	$(PY) tests/sam_local/run.py $(FUNCTIONS)
 
 check: setup ## lint, format, types and import rules, changing nothing
 	.venv/bin/ruff check .
@@ -56,6 +67,6 @@ requirements: setup ## pin requirements/*.txt again from pyproject.toml; UPGRADE
 	$(COMPILE) $(UPGRADE) --group pyproject.toml:checkov --output-file requirements/checkov.txt
 
 clean: ## remove .venv, .python and caches; runs in .lambdafit stay
-	rm -rf .venv .python benchmarks/.venv-* build dist src/*.egg-info
+	rm -rf .venv .venv-* .python .aws-sam benchmarks/.venv-* build dist src/*.egg-info
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,4 +1,4 @@
-"""`sam build` of a clean clone: what is in the artifacts, how large they are, and that every handler imports from it."""
+"""`sam build` of a clean clone: what is in the artifacts, how large they are, and that each handler imports there."""
 
 from __future__ import annotations
 

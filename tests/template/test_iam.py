@@ -10,8 +10,7 @@ from template.stack_template import functions, template
 CALLERS = [*sorted(functions()), USER]
 ANY_RESOURCE = {
     ("*", "Describe"): "describing network interfaces and subnets has no resource to be limited to",
-    ("*", "Streams"): "dynamodb:ListStreams has no resource to be limited to",
-    (USER, "CheckQuotas"): "the account's settings have no ARN",
+    (USER, "CheckTheAccount"): "the account's settings and lists have no ARN",
 }
 TABLE = "arn:aws:dynamodb:eu-west-1:111122223333:table/stack-Table-1ABC"
 
@@ -112,7 +111,10 @@ def test_a_permission_that_nobody_used_is_found_unless_it_is_explained() -> None
     left = unused(["Monitor"], calls, {})
     assert [one for one in left if "sns:Publish" in one] == []
     assert [one for one in left if "dynamodb:GetItem" in one]
-    assert unused(["Monitor"], calls, {("Monitor", "RunStore"): "example"}) == []
+    assert (
+        unused(["Monitor"], calls, {("Monitor", "RunStore"): "an example", ("Monitor", "SentNotices"): "an example"})
+        == []
+    )
 
 
 def test_the_deny_on_network_calls_covers_what_is_allowed() -> None:
