@@ -13,8 +13,8 @@ from cli.stack_train import data_places
 from cli.transfer_bar import TransferBar
 from contracts.errors import DataNotFound, InvalidSetting
 from engines.aws_stack import datasets
-from engines.aws_stack.folder_source import folder_source
 from engines.aws_stack.prepare_process import Wanted
+from training.datasets.folder import folder_source
 from training.datasets.source import DataSource, builtin_sources, source_named
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import click
 
@@ -46,7 +47,8 @@ def deploy_stack(parameters: Sequence[str], flags: Flags, *, guided: bool, ask: 
     if ask and not guided:
         _ask(name, f"{account.region}, account {owner}", template.read_text(encoding="utf-8"), given, flags, there)
     environment = sam.program_environment(account.region, flags.place.profile)
-    sam.build(program, template, environment=environment)
+    architecture = given.get("Architecture") or _parameter(there, "Architecture")
+    sam.build(program, template, environment=environment, architecture=architecture)
     sam.deploy(program, template, name, given, environment=environment, guided=guided)
     engine = AwsEngine(account, Stack.find(account, name))
     with TransferBar(flags) as bar:
@@ -69,6 +71,12 @@ def deploy_stack(parameters: Sequence[str], flags: Flags, *, guided: bool, ask: 
     place = flags.place.suffix
     output().print(f"\n{engine.stack.place} is deployed. Train in it: lambdafit train digits-mlp --workers 4{place}")
     return code
+
+
+def _parameter(stack: Mapping[str, Any] | None, name: str) -> str:
+    """A parameter's value in the stack that is there; empty where there is none."""
+    found = stack.get("Parameters", []) if stack else []
+    return next((str(one["ParameterValue"]) for one in found if one["ParameterKey"] == name), "")
 
 
 def _ask(

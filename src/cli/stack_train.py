@@ -15,6 +15,7 @@ from cli.console import is_interactive, messages
 from cli.failure import echo_error
 from cli.flags import Flags, print_json
 from cli.home_access import current_home
+from cli.model_recipe import recipe_path, which_data
 from cli.stack_access import StackRuns, open_engine
 from cli.train_run import parse_overrides, request
 from cli.transfer_bar import TransferBar
@@ -25,7 +26,7 @@ from engines.aws_stack import datasets
 from engines.aws_stack.prepare_process import Wanted
 from runs import recipes, start
 from runs.describe_recipe import DataPlaces
-from training.datasets.source import source_named
+from training.datasets.source import builtin_sources, source_named
 from training.recipe import load_recipe
 
 
@@ -37,6 +38,11 @@ def train_in_stack(options: Mapping[str, Any], flags: Flags, *, detach: bool) ->
     Returns:
         the exit code.
     """
+    with recipe_path(options["recipe"], options["data"], is_cloud=True) as path:
+        return _train({**options, "recipe": path}, flags, detach=detach)
+
+
+def _train(options: Mapping[str, Any], flags: Flags, *, detach: bool) -> int:
     overrides = parse_overrides(options["overrides"])
     asked = request(options)
     recipe = recipes.describe(options["recipe"], overrides)
@@ -45,7 +51,7 @@ def train_in_stack(options: Mapping[str, Any], flags: Flags, *, detach: bool) ->
     start.check_budget(settings)
     engine.check_libraries()
     with TransferBar(flags) as bar:
-        data = datasets.bring(engine.bucket, *_data_set(options["recipe"]), data_places(), bar.begin)
+        data = _bring_data(engine, options["recipe"], options["data"], bar)
         if recipes.is_own(options["recipe"]):
             engine.keep_recipe(options["recipe"], recipe)
     wake(engine, flags)
@@ -96,10 +102,13 @@ def data_places() -> DataPlaces:
     return DataPlaces(os.environ.get("LAMBDAFIT_DATA", ""), str(current_home().environment().download_folder))
 
 
-def _data_set(recipe: str) -> tuple[Wanted, Any]:
-    """What to prepare, and the data set itself where finding it runs nobody's code."""
+def _bring_data(engine: AwsEngine, recipe: str, data: str | None, bar: TransferBar) -> datasets.StoredDataset:
+    """Have the recipe's data set in the bucket; one that was pushed under its name is there already."""
+    if data is not None and not all(which_data(data, is_cloud=True)) and data not in builtin_sources():
+        return datasets.find(engine.bucket, data)
+    # Finding a built-in data set runs nobody's code.
     known = None if recipes.is_own(recipe) else source_named(load_recipe(recipe).dataset)
-    return Wanted(recipe=recipe), known
+    return datasets.bring(engine.bucket, Wanted(recipe=recipe), known, data_places(), bar.begin)
 
 
 def _follow(engine: AwsEngine, run_id: str, flags: Flags, *, detach: bool, since: float = 0.0) -> int:

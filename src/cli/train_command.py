@@ -12,7 +12,8 @@ from cli.place import place_options
 EXAMPLE = """\
 lambdafit train digits-mlp --workers 4
 lambdafit train my_recipe.py --epochs 5 --set learning_rate=0.1 --max-cost-usd 0.50 --json
-lambdafit train fashion-mnist-mlp --workers 16 --engine aws --stack-name lambdafit"""
+lambdafit train fashion-mnist-mlp --workers 16 --engine aws --stack-name lambdafit
+lambdafit train my_model.keras --data my_arrays/"""
 
 SYNC = click.Choice(("local", "gradients"))
 OUTER = click.Choice(("sgd", "momentum", "nesterov", "adam"))
@@ -21,6 +22,7 @@ MODEL, METHOD, STOPS, ENGINE = "What is trained", "How workers go together", "Wh
 
 @click.command(cls=Command, example=EXAMPLE, short_help="Train a recipe with several workers.")
 @click.argument("recipe")
+@option(MODEL, "--data", metavar="NAME|FOLDER", help="Of a .keras model: a data set, or a folder of .npy files.")
 @option(MODEL, "--epochs", type=int, metavar="N", help="Passes over the data.  [default: the recipe's]")
 @option(MODEL, "--rounds", type=int, metavar="N", help="Rounds, in place of --epochs.")
 @option(MODEL, "--batch-size", type=int, metavar="N", help="Of one worker's step.  [default: the recipe's / workers]")
@@ -49,7 +51,7 @@ MODEL, METHOD, STOPS, ENGINE = "What is trained", "How workers go together", "Wh
 @json_option(*RUN_ANSWER_KEYS)
 @click.pass_obj
 def train(flags: Flags, /, detach: bool, announce: int | None, **options: Any) -> int:
-    """Train RECIPE: a built-in one (see `lambdafit recipes`) or a .py file that defines `recipe`.
+    """Train RECIPE: a built-in one (see `lambdafit recipes`), a .py file that defines `recipe`, or a .keras model.
 
     On this machine, or in a deployed stack (--engine aws): there it goes on by itself, and Ctrl-C ends the watching.
     """

@@ -14,6 +14,7 @@ from cli.detached import announce_run
 from cli.failure import echo_error
 from cli.flags import Flags
 from cli.home_access import RunFolder, check_writable, current_home
+from cli.model_recipe import recipe_path
 from cli.signals import interruptible
 from contracts.errors import InvalidSetting
 from engines.local import LocalEngine, LocalSettings
@@ -31,6 +32,11 @@ def train_run(options: Mapping[str, Any], flags: Flags, announce: int | None) ->
     Returns:
         the exit code.
     """
+    with recipe_path(options["recipe"], options["data"], is_cloud=False) as path:
+        return _train({**options, "recipe": path}, flags, announce)
+
+
+def _train(options: Mapping[str, Any], flags: Flags, announce: int | None) -> int:
     local = LocalSettings.from_environment(os.environ)
     home = current_home()
     check_writable(home)

@@ -16,10 +16,10 @@ from typing import Any
 import msgspec
 
 from contracts.errors import DataCorrupted, ErrorRecord, LambdafitError, error_from_record
-from engines.aws_stack.folder_source import folder_source
 from runs.describe_recipe import DataPlaces, missing_bytes
 from runs.recipes import SOURCE_FOLDER
 from stores.shared_files import FolderFiles
+from training.datasets.folder import folder_source
 from training.datasets.prepare import prepare_dataset
 from training.datasets.source import DataSource, source_named
 from training.recipe import load_recipe

@@ -92,13 +92,18 @@ def resource_counts(template: str) -> Counter[str]:
     return Counter(_RESOURCE_TYPE.findall(template))
 
 
-def build(sam: Path, template: Path, *, environment: Mapping[str, str]) -> None:
+def build(sam: Path, template: Path, *, environment: Mapping[str, str], architecture: str = "") -> None:
     """`sam build`.
 
+    Args:
+        architecture: of the stack, whose layer is built for it; empty for the template's default.
     Raises:
         DeployFailed: it failed; what it printed said why.
     """
-    _run([str(sam), "build", "--template-file", str(template), "--cached", "--parallel"], template.parent, environment)
+    command = [str(sam), "build", "--template-file", str(template), "--cached", "--parallel"]
+    if architecture:
+        command += ["--parameter-overrides", f"Architecture={architecture}"]
+    _run(command, template.parent, environment)
 
 
 def deploy(

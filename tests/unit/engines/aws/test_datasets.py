@@ -13,11 +13,11 @@ from contracts.errors import AwsRefused, DataCorrupted, DataNotFound, InvalidSet
 from engines.aws import AwsEngine
 from engines.aws_stack import datasets
 from engines.aws_stack.bucket import Bucket
-from engines.aws_stack.folder_source import NAMES, folder_source
 from engines.aws_stack.prepare_process import Wanted, prepare_apart
 from fakes.deployed_stack import DeployedStack
 from runs.describe_recipe import DataPlaces
 from stores.shared_files import FolderFiles
+from training.datasets.folder import NAMES, folder_source
 from training.datasets.prepare import prepare_dataset, prepared_folder
 from training.datasets.prepared import load_prepared
 from training.datasets.source import source_named
