@@ -21,17 +21,28 @@ from typing import Any
 
 from rehearsal.cloud import Cloud
 from rehearsal.mappings import StreamMapping
+from rehearsal.recording import STAND_IN, USER, read_calls
 from rehearsal.stage import put_libraries, without_lambdafit_variables
+from rehearsal.tour import tour
 from rehearsal.whole_runs import CORES, TEMPLATE, WholeRuns, as_arguments, counted_calls, local_run
+from template.iam_coverage import uncovered, unused
 
 SWEEP_S = 3.0
+TOURED: Mapping[str, Any] = {"workers": 2, "rounds": 4, "seed": 1}
+OWN_RECIPE = str(TEMPLATE.parent / "examples/my_recipe.py")
 PLANS: Mapping[str, Mapping[str, Any]] = {
     "digits-mlp": {"workers": 4, "epochs": 5, "seed": 1},
     "fashion-mnist-mlp": {"workers": 4, "epochs": 1, "seed": 1},
+    OWN_RECIPE: {"workers": 2, "epochs": 2, "seed": 1},
 }
 """Recipe → options. More workers than environments: on this machine they take turns."""
 
 DATA_SETS = {"digits-mlp": "digits", "fashion-mnist-mlp": "fashion-mnist"}
+"""What is pushed before; a user's own recipe brings its own."""
+
+NOT_REHEARSED = {
+    (function, "Libraries"): "TensorFlow is installed where rehearsals run" for function in ("Train", "Predict")
+}
 
 
 @dataclass(frozen=True)
@@ -63,22 +74,18 @@ def rehearse(runs: WholeRuns, recipe: str, options: Mapping[str, Any], data: str
     began = time.monotonic()
     local = local_run(recipe, options, data)
     local_s = time.monotonic() - began
-    pushed = runs.command("data", "push", DATA_SETS[recipe])
-    if pushed.returncode:
-        raise SystemExit(f"lambdafit data push {DATA_SETS[recipe]} failed:\n{pushed.stderr}")
+    if recipe in DATA_SETS:
+        succeed(runs, "data", "push", DATA_SETS[recipe])
     before, seen, records = dict(cloud.functions.invocations), len(cloud.calls()), _stream_records(cloud)
     began = time.monotonic()
-    done = runs.command("train", recipe, *as_arguments(options), "--engine", "aws", "--json", "--quiet")
+    said = succeed(runs, "train", recipe, *as_arguments(options), "--engine", "aws", "--json", "--quiet")
     aws_s = time.monotonic() - began
-    if done.returncode:
-        raise SystemExit(f"lambdafit train {recipe} --engine aws failed:\n{done.stderr}")
-    there = json.loads(done.stdout.splitlines()[-1])
-    for arguments in (("export", there["run_id"], "--to", "keras", "--output", str(cloud.folder / f"{recipe}.keras")),):
-        exported = runs.command(*arguments)
-        if exported.returncode:
-            raise SystemExit(f"lambdafit {' '.join(arguments)} failed:\n{exported.stderr}")
+    there = json.loads(said.splitlines()[-1])
+    succeed(
+        runs, "export", there["run_id"], "--to", "keras", "--output", str(cloud.folder / f"{there['run_id']}.keras")
+    )
     return Rehearsed(
-        recipe=recipe,
+        recipe=Path(recipe).name,
         options=dict(options),
         run_id=there["run_id"],
         rounds=there["rounds"],
@@ -91,6 +98,23 @@ def rehearse(runs: WholeRuns, recipe: str, options: Mapping[str, Any], data: str
         calls=dict(counted_calls(cloud, seen).most_common()),
         stream_records=_stream_records(cloud) - records,
     )
+
+
+def succeed(runs: WholeRuns, *arguments: str) -> str:
+    """`lambdafit …`, which must go well. Returns what it printed."""
+    done = runs.command(*arguments)
+    if done.returncode:
+        raise SystemExit(f"lambdafit {' '.join(arguments)} ended with {done.returncode}:\n{done.stderr}{done.stdout}")
+    return done.stdout
+
+
+def people(runs: WholeRuns) -> None:
+    """The other commands."""
+    succeed(runs, "runs", "list")
+    succeed(runs, "runs", "show", "latest")
+    succeed(runs, "data", "list")
+    succeed(runs, "doctor", "--engine", "aws")
+    succeed(runs, "runs", "rm", "latest", "--yes")
 
 
 def _has(data: str, dataset: str) -> bool:
@@ -131,9 +155,13 @@ def main() -> int:
     arguments.add_argument(
         "--output", type=Path, default=Path("build/rehearsal"), help="gets calls.jsonl, results.json"
     )
-    arguments.add_argument("--recipe", action="append", choices=list(PLANS), help="only this one")
+    arguments.add_argument("--recipe", action="append", choices=list(PLANS), help="only this one, without the tour")
     given = arguments.parse_args()
-    wanted = given.recipe or [name for name in PLANS if name == "digits-mlp" or _has(given.data, DATA_SETS[name])]
+    wanted = given.recipe or [
+        name
+        for name in PLANS
+        if name not in DATA_SETS or DATA_SETS[name] == "digits" or _has(given.data, DATA_SETS[name])
+    ]
     for name in PLANS:
         if name not in wanted and not given.recipe:
             print(f"{name} is left out: no data set {DATA_SETS[name]} in {given.data or 'LAMBDAFIT_DATA'}")
@@ -146,7 +174,11 @@ def main() -> int:
             put_libraries(cloud)
             skipped = collections.Counter(cloud.model.skipped.values())
             print(f"stack {cloud.stack}: not acted out are {_counts(skipped)}\n", flush=True)
-            results = [rehearse(WholeRuns(cloud, given.data), name, PLANS[name], given.data) for name in wanted]
+            runs = WholeRuns(cloud, given.data)
+            results = [rehearse(runs, name, PLANS[name], given.data) for name in wanted]
+            if not given.recipe:
+                tour(runs, TOURED)
+                people(runs)
             letters = cloud.messages(cloud.outputs["DeadLettersQueueUrl"])
         given.output.mkdir(parents=True, exist_ok=True)
         shutil.copy(cloud.calls_file, given.output / "calls.jsonl")
@@ -155,7 +187,18 @@ def main() -> int:
     (given.output / "results.json").write_text(json.dumps([asdict(one) for one in results], indent=1) + "\n")
     print(table(results))
     print(f"\ndead letters: {len(letters)}; the calls are in {given.output / 'calls.jsonl'}")
-    return 0 if all(one.same for one in results) and not letters else 1
+    refused = [] if given.recipe else permissions(given.output / "calls.jsonl")
+    print("\n".join(refused))
+    return 0 if all(one.same for one in results) and not letters and not refused else 1
+
+
+def permissions(calls_file: Path) -> list[str]:
+    """Where the template's IAM statements and the recorded calls differ."""
+    calls = [call for call in read_calls(calls_file) if call["function"] != STAND_IN]
+    functions = sorted({call["function"] for call in calls} - {USER})
+    return [f"not allowed, but called: {one}" for one in uncovered(calls)] + [
+        f"allowed, but never called: {one}" for one in unused(functions, calls, NOT_REHEARSED)
+    ]
 
 
 if __name__ == "__main__":

@@ -113,6 +113,12 @@ class FunctionService:
         """Have the API answer 429 so many times."""
         self._refusals[name] += times
 
+    def forgive(self) -> None:
+        """No more refusals, and no reserved concurrency but the template's."""
+        with self._changed:
+            self._refusals.clear()
+            self._reserved = {name: one.reserved for name, one in self.functions.items()}
+
     def refusals_left(self, name: str) -> int:
         """How many refusals are still to come."""
         return self._refusals[name]
