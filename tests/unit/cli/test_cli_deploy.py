@@ -72,6 +72,13 @@ def test_a_deployment_that_is_not_wanted_does_nothing(
     assert stack.objects() == before
 
 
+def test_the_layer_is_built_for_the_architecture_that_is_deployed(
+    invoke: Any, stack: DeployedStack, asked: list[list[str]]
+) -> None:
+    assert invoke("deploy", "--yes", "--parameter", "Architecture=arm64").exit_code == 0
+    assert asked[0][-2:] == ["--parameter-overrides", "Architecture=arm64"]
+
+
 def test_json_of_a_deployment(invoke: Any, stack: DeployedStack, asked: list[list[str]]) -> None:
     found = last_line(invoke("deploy", "--yes", "--json"))
     assert (found["stack_name"], found["libraries"], found["datasets"]) == (NAME, "cc", ["digits"])
