@@ -1,4 +1,4 @@
-"""Unpacks an archive: frames fetched, checked and decompressed side by side, written in order as they come."""
+"""Unpacks an archive: some frames are being fetched, one is decompressed, one written, all at the same time."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from libraries.archive import Manifest, decompressed
 from libraries.sources import Archive
 
 THREADS = 8
-"""Frames under way at once. One connection to S3 gives some 50 to 100 MB/s; a frame takes some 10 MB of memory."""
+"""Frames fetched at once: one connection to S3 gives some 50 to 100 MB/s. A frame has some 2 MB."""
 
 SPARE_BYTES = 64 << 20
 """Left free beside the libraries; covers what small files take more than their bytes."""
@@ -172,25 +172,35 @@ def check_room(folder: Path, wanted_bytes: int, *, again: bool = False) -> None:
 
 
 def _frames(archive: Archive, manifest: Manifest, threads: int) -> Iterator[bytes]:
-    """Each frame's bytes of tar, in order; a few frames ahead are under way."""
+    """Each frame's bytes of tar, in order.
 
-    def load(index: int) -> bytes:
-        frame = manifest.frames[index]
-        return decompressed(frame, archive.read(offsets[index], frame.packed), archive.where)
+    Several are being fetched, one is being decompressed, and one is in the caller's hands: that keeps two processors
+    busy, which is what a function of 3 GB has, and little memory in use.
+    """
 
-    offsets = manifest.offsets()
+    def fetch(index: int) -> bytearray:
+        return archive.read(offsets[index], manifest.frames[index].packed)
+
+    def unpacked(index: int, fetched: Future[bytearray]) -> bytes:
+        return decompressed(manifest.frames[index], fetched.result(), archive.where)
+
+    offsets, count = manifest.offsets(), len(manifest.frames)
+    fetches: deque[Future[bytearray]] = deque()
     waiting: deque[Future[bytes]] = deque()
-    with ThreadPoolExecutor(threads, thread_name_prefix="unpack") as pool:
+    with ThreadPoolExecutor(threads, "fetch") as fetchers, ThreadPoolExecutor(1, "unpack") as unpacker:
         try:
-            for index in range(len(manifest.frames)):
-                waiting.append(pool.submit(load, index))
-                if len(waiting) > threads:
+            for index in range(count):
+                while len(fetches) < threads and index + len(fetches) < count:
+                    fetches.append(fetchers.submit(fetch, index + len(fetches)))
+                waiting.append(unpacker.submit(unpacked, index, fetches.popleft()))
+                if len(waiting) > 1:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
         finally:
-            for future in waiting:
-                future.cancel()
+            for under_way in (waiting, fetches):
+                for future in under_way:
+                    future.cancel()
 
 
 @contextmanager
