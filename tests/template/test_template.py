@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import tomllib
 from typing import Any
 
 import msgspec
@@ -73,6 +74,53 @@ def test_every_parameter_is_described_bounded_and_has_a_default() -> None:
         assert len(one["Description"]) > 20, name
         assert "Default" in one, name
         assert {"AllowedValues", "MinValue", "AllowedPattern"} & set(one), name
+
+
+def test_samconfig_has_three_configurations_and_only_production_asks() -> None:
+    configurations = tomllib.loads((CHECKOUT / "samconfig.toml").read_text())
+    del configurations["version"]
+    assert set(configurations) == {"default", "dev", "prod"}
+    for name, one in configurations.items():
+        deploy = one["deploy"]["parameters"]
+        assert deploy["confirm_changeset"] is (name == "prod")
+        assert deploy["capabilities"] == "CAPABILITY_IAM"
+        assert one["build"]["parameters"] == {"cached": True, "parallel": True}
+        given = dict(re.findall(r"(\w+)=(\S+)", deploy.get("parameter_overrides", "")))
+        assert given.keys() <= parameter_defaults().keys()
+
+
+def test_samconfig_names_no_region_as_that_would_win_over_the_callers() -> None:
+    assert "region" not in re.sub(r"#.*", "", (CHECKOUT / "samconfig.toml").read_text())
+
+
+def test_the_deployment_page_names_every_parameter_with_its_default() -> None:
+    page = (CHECKOUT / "docs/deploy.md").read_text()
+    rows = dict(re.findall(r"^\| `([A-Z]\w+)` \|([^|]*)\|", page, re.MULTILINE))
+    assert {name: value.strip() for name, value in rows.items()} == parameter_defaults()
+
+
+def test_the_deployment_page_names_errors_that_exist() -> None:
+    known = set(re.findall(r"^### (E\d+)", (CHECKOUT / "docs/errors.md").read_text(), re.MULTILINE))
+    named = set(re.findall(r"\bE\d{3}\b", (CHECKOUT / "docs/deploy.md").read_text()))
+    assert len(named) > 10
+    assert named - known == set()
+
+
+@pytest.mark.parametrize("file", ["layer/requirements.txt", "requirements/sam.txt", "requirements/checkov.txt"])
+def test_every_package_is_pinned_with_hashes_and_no_host(file: str) -> None:
+    text = (CHECKOUT / file).read_text()
+    pins = re.findall(r"^[^#\s].*(?:\n .*)*", text, re.MULTILINE)
+    assert len(pins) > 10
+    assert [pin for pin in pins if "==" not in pin or "--hash=sha256:" not in pin] == []
+    assert "://" not in text
+
+
+def test_the_layer_has_the_versions_that_everything_is_tested_with() -> None:
+    layer, tested = (
+        dict(re.findall(r"^([\w.-]+)==(\S+)", (CHECKOUT / file).read_text(), re.MULTILINE))
+        for file in ("layer/requirements.txt", "requirements/dev.txt")
+    )
+    assert layer == {name: tested[name] for name in layer}
 
 
 def test_nine_functions_in_the_places_where_they_belong() -> None:
