@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from template.iam_coverage import NOT_RECORDED, USER, matches, permissions, statements, uncovered, unused
-from template.stack_template import functions, template
+from template.stack_template import functions, resources, template
 
 CALLERS = [*sorted(functions()), USER]
 ANY_RESOURCE = {
@@ -127,3 +127,14 @@ def test_the_deny_on_network_calls_covers_what_is_allowed() -> None:
     }
     (denied,) = [set(s["Action"]) for s in policy if s["Effect"] == "Deny"]
     assert denied == allowed
+
+
+@pytest.mark.parametrize("service", ["dynamodb", "s3"])
+def test_the_networks_endpoints_let_through_what_its_functions_may_do(service: str) -> None:
+    inside = [name for name, one in functions().items() if "VpcConfig" in one]
+    allowed = {one.action for name in inside for one in permissions(name) if one.action.startswith(f"{service}:")}
+    (endpoint,) = (
+        one for one in resources("AWS::EC2::VPCEndpoint").values() if one["ServiceName"]["Fn::Sub"].endswith(service)
+    )
+    (statement,) = endpoint["PolicyDocument"]["Statement"]
+    assert set(statement["Action"]) == allowed
