@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +99,11 @@ class WholeRuns:
         states = ", ".join(f"{task.key} {task.status} attempt {task.attempt}" for task in tasks)
         return f"run {run_id} is {run.stage} ({run.error or 'no error'}): {states}"
 
+    def bring_libraries(self) -> None:
+        """Build the workers' libraries where they are not built, and bring them to the stack, as a deployment does."""
+        done = run_python(_BRING_LIBRARIES, (self.cloud.stack,), variables=self.cloud.variables(), timeout_s=900.0)
+        assert done.returncode == 0, done.stderr
+
     def command(self, *arguments: str, timeout_s: float = 600.0) -> subprocess.CompletedProcess[str]:
         """`lambdafit …` on the stack, as a person types it."""
         where = {"LAMBDAFIT_STACK": self.cloud.stack, "LAMBDAFIT_HOME": str(self.cloud.folder / "home")}
@@ -132,10 +137,18 @@ def lambdafit(
     *arguments: str, variables: Mapping[str, str], data: str, timeout_s: float = 600.0
 ) -> subprocess.CompletedProcess[str]:
     """The command line, in a clean environment."""
+    program = f"{_ON_TWO_CORES}; from cli.main import main; main()"
+    return run_python(program, arguments, variables={"LAMBDAFIT_DATA": data, **variables}, timeout_s=timeout_s)
+
+
+def run_python(
+    program: str, arguments: Sequence[str], *, variables: Mapping[str, str], timeout_s: float
+) -> subprocess.CompletedProcess[str]:
+    """A Python of its own with lambdafit's modules and no more than these variables."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
     return subprocess.run(
-        [sys.executable, "-P", "-c", f"{_ON_TWO_CORES}; from cli.main import main; main()", *arguments],
-        env=kept | {"PYTHONPATH": str(SOURCE), "LAMBDAFIT_DATA": data, **variables},
+        [sys.executable, "-P", "-c", program, *arguments],
+        env=kept | {"PYTHONPATH": str(SOURCE), **variables},
         capture_output=True,
         text=True,
         timeout=timeout_s,
@@ -144,6 +157,14 @@ def lambdafit(
     )
 
 
+_BRING_LIBRARIES = """
+import sys
+from engines.aws import AwsEngine
+from engines.aws_stack.account import Account
+from engines.aws_stack.libraries_upload import bring
+engine = AwsEngine.open(Account(), sys.argv[1])
+bring(engine, lambda what, length: lambda done: None, lambda what: print(what, file=sys.stderr))
+"""
 _ON_TWO_CORES = (
     "import os; hasattr(os, 'sched_setaffinity') and "
     f"os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:{CORES}])"
