@@ -28,6 +28,7 @@ WORK = CHECKOUT / ".aws-sam/local"
 SAM = CHECKOUT / ".venv-sam/bin/sam"
 INVOKE_LIMIT_S = 900
 LOG_LINES = 25
+NO_ENGINE = "container runtime"
 _SOME_RUN = re.compile(r"\br-[0-9a-f]{10}\b")
 
 
@@ -101,6 +102,8 @@ def _checked(case: Case, template: Path) -> str:
         )
     except subprocess.TimeoutExpired:
         raise WrongAnswer(f"no answer within {INVOKE_LIMIT_S} s") from None
+    if done.returncode and NO_ENGINE in done.stderr.lower():
+        raise SystemExit(f"{done.stderr.strip()}\nStart Docker or its like, or point DOCKER_HOST at one.")
     lines = done.stdout.strip().splitlines()
     try:
         found = json.loads(lines[-1])
