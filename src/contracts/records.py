@@ -53,14 +53,25 @@ class TaskKey(Record, frozen=True, kw_only=True, order=True):
         return f"{self.round_index:06d}#{self.kind}#{self.index:04d}{generation}"
 
 
+class Transfer(Record, frozen=True, kw_only=True):
+    """What the shared file system bills for one execution, in bytes as it meters them."""
+
+    read_bytes: int = 0
+    written_bytes: int = 0
+
+
 class Claim(Record, frozen=True, kw_only=True):
-    """The right to report on a task: held by one execution, known by its random nonce."""
+    """The right to report on a task: held by one execution, known by its random nonce.
+
+    `transfer` is the most that it may move: what is billed for it if it dies without a word.
+    """
 
     nonce: str
     request_id: str
     attempt: int
     claimed_at: float
     expires_at: float
+    transfer: Transfer = Transfer()
 
 
 class Span(Record, frozen=True, kw_only=True):
@@ -74,7 +85,8 @@ class Span(Record, frozen=True, kw_only=True):
 class Report(Record, frozen=True, kw_only=True):
     """What one execution of a task did, with every file that it wrote.
 
-    `voids` names inputs found torn: worker index → nonce of the report whose file it was.
+    `voids` names inputs found torn: worker index → nonce of the report whose file it was. `transfer` is what was
+    read and written; None where nobody measured it.
     """
 
     outcome: Outcome
@@ -89,10 +101,14 @@ class Report(Record, frozen=True, kw_only=True):
     peak_memory_bytes: int = 0
     error: ErrorRecord | None = None
     voids: dict[int, str] = {}
+    transfer: Transfer | None = None
 
 
 class AttemptRecord(Record, frozen=True, kw_only=True):
-    """One ended attempt, for the bill, for `runs show`, and to find its lines in the logs."""
+    """One ended attempt, for the bill, for `runs show`, and to find its lines in the logs.
+
+    `cost_usd` holds its GB-seconds, its request and its `transfer`.
+    """
 
     attempt: int
     nonce: str
@@ -101,6 +117,7 @@ class AttemptRecord(Record, frozen=True, kw_only=True):
     ended_at: float
     cost_usd: float
     request_id: str = ""
+    transfer: Transfer = Transfer()
 
 
 class Task(Record, frozen=True, kw_only=True):

@@ -1,8 +1,9 @@
 """Money held back before an attempt is offered, and what has been spent.
 
 A reservation is a token in `Run.granted`, written with the run's own version, so two reconcilers can never both
-spend the last cent. It stands for the attempt's full time limit until the attempt has ended and its task's history
-holds the real cost; so a crashed attempt is never free and what is in flight never overshoots.
+spend the last cent. It stands for the attempt's full time limit and the most that it may read and write, until the
+attempt has ended and its task's history holds the real cost; so a crashed attempt is never free and what is in flight
+never overshoots.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ from collections.abc import Iterable, Mapping
 
 from msgspec.structs import replace
 
-from contracts.records import Run, Task, TaskKey
+from contracts.records import Run, Task, TaskKey, TaskKind
+from contracts.settings import RunSettings
 from runs.cost import reservation_usd
+from runs.transfer import most, most_before_start
 
 
 def token(key: TaskKey, attempt: int) -> str:
@@ -44,13 +47,24 @@ def with_grants(run: Run, tasks: Mapping[TaskKey, Task], wanted: Iterable[tuple[
     granted = list(reserved)
     for key, attempt in wanted:
         name = token(key, attempt)
-        price_usd = reservation_usd(key.kind, run.settings)
+        price_usd = attempt_reservation_usd(run, key.kind)
         if name not in reserved and committed_usd + price_usd <= run.settings.max_cost_usd:
             granted.append(name)
             committed_usd += price_usd
     return replace(run, granted=tuple(granted)), len(granted) > len(reserved)
 
 
+def attempt_reservation_usd(run: Run, kind: TaskKind) -> float:
+    """USD to hold back for one attempt of this kind in the run's current round."""
+    return reservation_usd(kind, run.settings, most(run, kind))
+
+
+def least_usd(settings: RunSettings) -> float:
+    """The smallest budget that lets a run begin: any first attempt is held back in full."""
+    first: tuple[TaskKind, ...] = ("prepare", "initialise", "train")
+    return max(reservation_usd(kind, settings, most_before_start(settings, kind)) for kind in first)
+
+
 def _reservation_usd(name: str, run: Run) -> float:
     kind = name.split("#")[1].partition("@")[0]
-    return reservation_usd(kind, run.settings)  # type: ignore[arg-type]
+    return attempt_reservation_usd(run, kind)  # type: ignore[arg-type]

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from msgspec.structs import replace
+
 from contracts.errors import CodeChanged, InvalidMessage, Refused, RunNotFound, unexpected
 from contracts.messages import NEWEST_RUN, TaskMessage
 from contracts.ports import Deadline
@@ -16,6 +18,7 @@ from runs import transitions
 from runs.code_version import code_version
 from runs.services import Services
 from runs.stages import required_tasks
+from runs.transfer import metering, most
 
 logger = logging.getLogger(__name__)
 
@@ -92,17 +95,12 @@ def execute(
     except Refused as refusal:
         return {"run_id": message.run_id, "task": str(message.key), "outcome": "left", "why": str(refusal)}
     try:
-        if execution.run.code_version != code_version():
-            raise CodeChanged(execution.where, f"the code is {code_version()}", execution.run.code_version)
-        report = work[execution.task.key.kind](execution)
+        with metering() as meter:
+            report = _done(execution, work[execution.task.key.kind])
+        report = replace(report, transfer=meter.transfer)
     except Refused as refusal:
         _discard(execution)
         return {"run_id": execution.run.run_id, "task": str(message.key), "outcome": "left", "why": str(refusal)}
-    except Exception as error:
-        logger.exception("%s failed", execution.where)
-        _discard(execution)
-        failure = unexpected(error, execution.where).record()
-        report = Report(outcome="failed", nonce=execution.nonce, error=failure, spans=tuple(execution.spans))
     answer = {"run_id": execution.run.run_id, "task": str(message.key), "attempt": execution.attempt}
     try:
         submit(execution, report)
@@ -110,6 +108,25 @@ def execute(
         _discard(execution)
         return answer | {"outcome": "left", "why": str(refusal)}
     return answer | {"outcome": report.outcome} | ({"error": str(report.error)} if report.error else {})
+
+
+def _done(execution: Execution, work: Work) -> Report:
+    """The report of the work, or of its failure.
+
+    Raises:
+        Refused: it is not wanted any more.
+    """
+    try:
+        if execution.run.code_version != code_version():
+            raise CodeChanged(execution.where, f"the code is {code_version()}", execution.run.code_version)
+        return work(execution)
+    except Refused:
+        raise
+    except Exception as error:
+        logger.exception("%s failed", execution.where)
+        _discard(execution)
+        failure = unexpected(error, execution.where).record()
+        return Report(outcome="failed", nonce=execution.nonce, error=failure, spans=tuple(execution.spans))
 
 
 def submit(execution: Execution, report: Report) -> None:
@@ -142,7 +159,8 @@ def _claim(message: TaskMessage, services: Services, deadline: Deadline, request
         if message.key.kind != "clear" and message.key not in required_tasks(run):
             raise Refused(f"run {run_id} is at {run.stage}")
         task = services.store.load_task(run_id, message.key)
-        claimed = transitions.claimed(task, message.attempt, nonce, request_id, run.settings, now)
+        transfer = most(run, message.key.kind)
+        claimed = transitions.claimed(task, message.attempt, nonce, request_id, run.settings, now, transfer)
         if services.store.save_task(run_id, claimed, stage=run.stage):
             return Execution(services, deadline, run, claimed, nonce, request_id, claimed.attempt)
 

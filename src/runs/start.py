@@ -14,9 +14,8 @@ from msgspec.structs import replace
 from contracts.errors import InvalidSetting, RunExists, TooManyWorkers
 from contracts.records import Run
 from contracts.settings import RunSettings, make_settings
-from runs import defaults
+from runs import budget, defaults
 from runs.code_version import code_version
-from runs.cost import reservation_usd
 from runs.recipe_summary import RecipeSummary
 from runs.services import Services
 from training.shards import plan_rounds
@@ -136,12 +135,13 @@ def check_budget(settings: RunSettings) -> None:
     Raises:
         InvalidSetting: it does not cover even one attempt.
     """
-    needed_usd = reservation_usd("train", settings)
+    needed_usd = budget.least_usd(settings)
     if needed_usd > settings.max_cost_usd:
         raise InvalidSetting(
             "--max-cost-usd",
             f"${settings.max_cost_usd:g}",
-            f"at least ${needed_usd:.4f}: one attempt of up to {settings.time_limit_s:g} s is held back in full",
+            f"at least ${needed_usd:.4f}: one attempt of up to {settings.time_limit_s:g} s, and what it may write to "
+            "the shared files, is held back in full",
             advice="Raise the budget, or lower LAMBDAFIT_TIMEOUT_S or LAMBDAFIT_MEMORY_MB.",
         )
 

@@ -13,9 +13,10 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from contracts.errors import AttemptsExhausted, ErrorRecord, InvocationFailed, Refused, TimedOut, TornFile
-from contracts.records import AttemptRecord, Claim, Report, Task, TaskKey
+from contracts.records import AttemptRecord, Claim, Report, Task, TaskKey, Transfer
 from contracts.settings import RunSettings
 from runs.cost import attempt_cost_usd
+from runs.transfer import NOTHING
 
 MAX_UNCLAIMED_OFFERS = 10
 
@@ -62,11 +63,20 @@ def offered_as_backup(task: Task, settings: RunSettings, now: float) -> Task:
     )
 
 
-def claimed(task: Task | None, attempt: int, nonce: str, request_id: str, settings: RunSettings, now: float) -> Task:
+def claimed(
+    task: Task | None,
+    attempt: int,
+    nonce: str,
+    request_id: str,
+    settings: RunSettings,
+    now: float,
+    transfer: Transfer = NOTHING,
+) -> Task:
     """The task in the hands of one execution.
 
     Args:
         attempt: the one that the message offered; 0 means whichever is on offer (a bare event).
+        transfer: the most that the execution may read and write, which was held back for it.
     Raises:
         Refused: it is not on offer, or another attempt is: a duplicate, or a message that came late.
     """
@@ -86,6 +96,7 @@ def claimed(task: Task | None, attempt: int, nonce: str, request_id: str, settin
         attempt=on_offer,
         claimed_at=now,
         expires_at=now + settings.time_limit_s + settings.claim_margin_s,
+        transfer=transfer,
     )
     return replace(
         task,
@@ -114,7 +125,7 @@ def reported(task: Task | None, report: Report, settings: RunSettings, now: floa
         version=task.version + 1,
         claim=None,
         backup_attempt=0,
-        history=(*task.history, _bill(task, task.claim, report.outcome, settings, now)),
+        history=(*task.history, _bill(task, task.claim, report.outcome, settings, now, report.transfer)),
     )
     if report.outcome == "done":
         return replace(billed, status="DONE", report=report, resume=None, error=None)
@@ -188,7 +199,11 @@ def _failed(task: Task, error: ErrorRecord, settings: RunSettings) -> Task:
     return replace(task, status="WAITING", failures=failures, error=error)
 
 
-def _bill(task: Task, claim: Claim, outcome: str, settings: RunSettings, ended_at: float) -> AttemptRecord:
+def _bill(
+    task: Task, claim: Claim, outcome: str, settings: RunSettings, ended_at: float, measured: Transfer | None = None
+) -> AttemptRecord:
+    """What an attempt cost. What nobody measured counts as the most that it may have moved."""
+    transfer = measured or claim.transfer
     ended_at = min(max(ended_at, claim.claimed_at), claim.claimed_at + settings.time_limit_s)
     return AttemptRecord(
         attempt=claim.attempt,
@@ -196,6 +211,7 @@ def _bill(task: Task, claim: Claim, outcome: str, settings: RunSettings, ended_a
         outcome=outcome,
         started_at=claim.claimed_at,
         ended_at=ended_at,
-        cost_usd=attempt_cost_usd(task.key.kind, ended_at - claim.claimed_at, settings),
+        cost_usd=attempt_cost_usd(task.key.kind, ended_at - claim.claimed_at, settings, transfer),
         request_id=claim.request_id,
+        transfer=transfer,
     )

@@ -20,7 +20,7 @@ from contracts.settings import RunSettings
 from engines.home import Home
 from engines.local import LocalEngine
 from runs import control
-from runs.cost import reservation_usd
+from runs.budget import least_usd
 from runs.start import start
 from simulation.world import fault_free, settings
 
@@ -154,8 +154,8 @@ def test_a_stop_from_elsewhere_ends_the_run_and_a_resume_finishes_it(home: Home)
 
 
 def test_a_budget_stops_the_run_and_more_money_finishes_it(home: Home) -> None:
-    # 60 s of a worker are held back for each attempt; the attempts themselves cost a thousandth of that.
-    poor = replace(SETTINGS, max_cost_usd=reservation_usd("train", SETTINGS) + 1e-5)
+    # Just one attempt that builds the model is held back in full; the one before it has cost something by then.
+    poor = replace(SETTINGS, max_cost_usd=least_usd(SETTINGS))
     with engine(home, poor) as running:
         run_id = start(running.services, poor).run_id
         run = running.conduct(run_id, nothing)

@@ -1,0 +1,219 @@
+"""What the shared file system bills: bytes measured while a function works, and the most that it may move.
+
+EFS with elastic throughput bills every byte read and written. A data operation counts as at least 32 KiB and is
+rounded up to 1 KiB; a metadata operation as 4 KiB (AWS: "How Amazon EFS reports file system and object sizes",
+https://docs.aws.amazon.com/efs/latest/ug/metered-sizes.html). With many workers and parameters this costs more than
+the compute.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+from contracts.ports import OpenFile, SharedFiles
+from contracts.records import FileRef, Run, TaskKind, Transfer
+from contracts.settings import RunSettings
+
+LEAST_DATA_BYTES = 32 << 10
+DATA_STEP_BYTES = 1 << 10
+METADATA_BYTES = 4 << 10
+METADATA_WRITES = 2
+"""A file is created under a temporary name and renamed."""
+
+NOTHING = Transfer()
+
+ALLOWANCE_BYTES = 1 << 20
+"""On top of what is known of an attempt: headers, least sizes, metadata."""
+
+HEADROOM = 1.02
+"""Tensor files hold names and shapes beside the values."""
+
+HELD_SHARE = 0.5
+"""Of a worker's memory: more than this of data or parameters it cannot hold beside TensorFlow and its own copy."""
+
+
+def metered_bytes(count: int) -> int:
+    """What one data operation of `count` bytes counts as."""
+    return max(LEAST_DATA_BYTES, -(-count // DATA_STEP_BYTES) * DATA_STEP_BYTES)
+
+
+class TransferMeter:
+    """Adds up what one execution reads and writes."""
+
+    def __init__(self) -> None:
+        self._read_bytes = 0
+        self._written_bytes = 0
+
+    @property
+    def transfer(self) -> Transfer:
+        """So far."""
+        return Transfer(read_bytes=self._read_bytes, written_bytes=self._written_bytes)
+
+    def looked(self) -> None:
+        """A file was opened, or a folder listed."""
+        self._read_bytes += METADATA_BYTES
+
+    def read(self, count: int) -> None:
+        """Data were read."""
+        self._read_bytes += metered_bytes(count)
+
+    def changed(self, times: int = 1) -> None:
+        """Files were created, renamed or removed."""
+        self._written_bytes += times * METADATA_BYTES
+
+    def wrote(self, count: int) -> None:
+        """Data were written."""
+        self._written_bytes += metered_bytes(count)
+
+
+_meter: ContextVar[TransferMeter | None] = ContextVar("transfer_meter", default=None)
+
+
+@contextmanager
+def metering() -> Iterator[TransferMeter]:
+    """Measure what goes through any `MeteredFiles` meanwhile, in this thread of control alone."""
+    meter = TransferMeter()
+    before = _meter.set(meter)
+    try:
+        yield meter
+    finally:
+        _meter.reset(before)
+
+
+class MeteredFile:
+    """Implements `contracts.ports.OpenFile` around another."""
+
+    def __init__(self, file: OpenFile, meter: TransferMeter) -> None:
+        self._file = file
+        self._meter = meter
+
+    def __enter__(self) -> OpenFile:
+        self._file.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._file.__exit__(*error)
+
+    def read_into(self, offset: int, buffer: Any) -> None:
+        """See `OpenFile.read_into`."""
+        self._file.read_into(offset, buffer)
+        self._meter.read(memoryview(buffer).nbytes)
+
+
+class MeteredFiles:
+    """Implements `contracts.ports.SharedFiles` around another; tells the meter, where there is one.
+
+    What the kernel's cache answered is counted as well, so the figure is never too low.
+    """
+
+    def __init__(self, files: SharedFiles) -> None:
+        self._files = files
+
+    def write(self, path: str, buffers: Iterable[Any], *, durable: bool) -> int:
+        """See `SharedFiles.write`."""
+        written = self._files.write(path, buffers, durable=durable)
+        if (meter := _meter.get()) is not None:
+            meter.changed(METADATA_WRITES)
+            meter.wrote(written)
+        return written
+
+    def open(self, path: str) -> OpenFile:
+        """See `SharedFiles.open`."""
+        file = self._files.open(path)
+        meter = _meter.get()
+        if meter is None:
+            return file
+        meter.looked()
+        return MeteredFile(file, meter)
+
+    def read_into(self, path: str, offset: int, buffer: Any) -> None:
+        """See `SharedFiles.read_into`."""
+        self._files.read_into(path, offset, buffer)
+        self._note_read(memoryview(buffer).nbytes)
+
+    def read(self, path: str) -> bytes:
+        """See `SharedFiles.read`."""
+        content = self._files.read(path)
+        self._note_read(len(content))
+        return content
+
+    def exists(self, path: str) -> bool:
+        """See `SharedFiles.exists`."""
+        self._note_look()
+        return self._files.exists(path)
+
+    def names(self, path: str) -> Sequence[str]:
+        """See `SharedFiles.names`."""
+        self._note_look()
+        return self._files.names(path)
+
+    def remove(self, path: str) -> None:
+        """See `SharedFiles.remove`. What lies in a folder is not counted one by one."""
+        if (meter := _meter.get()) is not None:
+            meter.changed()
+        self._files.remove(path)
+
+    def local_path(self, path: str) -> str:
+        """See `SharedFiles.local_path`."""
+        return self._files.local_path(path)
+
+    def _note_look(self) -> None:
+        if (meter := _meter.get()) is not None:
+            meter.looked()
+
+    def _note_read(self, count: int) -> None:
+        if (meter := _meter.get()) is not None:
+            meter.looked()
+            meter.read(count)
+
+
+def most(run: Run, kind: TaskKind) -> Transfer:
+    """The most that one attempt of the run's current round may move: in a new environment, which has nothing warm.
+
+    What `prepare` and `initialise` write is known only afterwards; a worker must hold it in its memory, which bounds
+    it. Everything else follows from the sizes of the parameters, the workers' state and the data.
+    """
+    parameters, state = _bytes(run.parameters), _bytes([run.initial_state])
+    constants = _bytes([run.constants])
+    slices = max(1, run.slices)
+    match kind:
+        case "prepare" | "initialise":
+            return most_before_start(run.settings, kind)
+        case "train":
+            # A checkpoint holds the parameters, the state and, where gradients are accumulated, their sums.
+            checkpoint = 2 * parameters + state
+            return _transfer(parameters + constants + checkpoint + data_bytes(run, "train", "val"), checkpoint)
+        case "combine":
+            outer = 2 * parameters  # Adam's two vectors; the others have one or none
+            updates = run.settings.workers * parameters
+            return _transfer(*(-(-total // slices) for total in (updates + parameters + outer, parameters + outer)))
+        case "evaluate":
+            # Written twice: as a Keras model and as plain tensors.
+            return _transfer(parameters + constants + data_bytes(run, "val", "test"), 3 * (parameters + constants))
+        case "clear":
+            return _transfer(0, run.settings.workers * METADATA_BYTES)
+
+
+def most_before_start(settings: RunSettings, kind: TaskKind) -> Transfer:
+    """As `most`, while nothing is known of the model and the data."""
+    held = int(settings.memory_mb * HELD_SHARE) << 20
+    return _transfer(0, held if kind in ("prepare", "initialise") else 0)
+
+
+def data_bytes(run: Run, *splits: str) -> int:
+    """Bytes of some of `train`, `val` and `test` on the shared files; 0 where the facts do not say."""
+    files = run.data_facts.get("files", {})
+    return sum(int(files.get(f"{axis}_{split}", {}).get("bytes", 0)) for axis in "xy" for split in splits)
+
+
+def _transfer(read: int, written: int) -> Transfer:
+    return Transfer(
+        read_bytes=int(read * HEADROOM) + ALLOWANCE_BYTES, written_bytes=int(written * HEADROOM) + ALLOWANCE_BYTES
+    )
+
+
+def _bytes(refs: Iterable[FileRef | None]) -> int:
+    return sum(ref.bytes for ref in refs if ref is not None)
