@@ -131,10 +131,17 @@ class StackRuns:
         return True
 
     def remove(self, run_id: str) -> None:
-        """See `Runs.remove`. Logs are kept as long as the stack keeps any."""
-        self.engine.functions.call(PREDICT, {"task": "remove", "run_id": run_id}, patience_s=120.0, repeatable=True)
-        for key in list(self.engine.bucket.keys(f"{EXPORTS}/{run_id}/")):
+        """See `Runs.remove`. Logs are kept as long as the stack keeps any.
+
+        A function that was at work when the run was stopped may write after this; a second removal takes that, too.
+        """
+        event = {"task": "remove", "run_id": run_id}
+        answer = self.engine.functions.call(PREDICT, event, patience_s=120.0, repeatable=True)
+        exports = list(self.engine.bucket.keys(f"{EXPORTS}/{run_id}/"))
+        for key in exports:
             self.engine.bucket.remove(key)
+        if not exports and not answer.get("removed") and self._load(run_id) is None:
+            raise RunOfOtherStack(f"run {run_id}", f"{self.engine.stack.place} has nothing of it")
         self.store.delete_run(run_id)
 
     def _load(self, run_id: str) -> Run | None:

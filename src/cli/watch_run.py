@@ -12,11 +12,15 @@ from cli.follow import Follower
 from cli.result import answer
 from cli.runs_place import Runs, open_runs
 from cli.signals import stoppable
+from contracts.errors import LambdafitError
 from runs.summary import load, summarise
 
 INTERVAL_S = 0.5
 GRACE_S = 3.0
 """How long a run may be without an engine before it counts as interrupted: a resume has to take the lock first."""
+
+PATIENCE_S = 120.0
+"""How long a store may not answer: the run goes on without us."""
 
 
 def watch_run(name: str, flags: Flags) -> int:
@@ -54,10 +58,19 @@ def _follow(place: Runs, run_id: str, flags: Flags, since: float) -> bool:
     follower = Follower(place.store, place.telemetry, run_id, time.time, since)
     view = choose_view(flags)
     alone_since = 0.0
+    lost_since: float | None = None
     began = False
     try:
         while True:
-            snapshot = follower.look()
+            try:
+                snapshot = follower.look()
+            except LambdafitError as error:
+                lost_since = time.monotonic() if lost_since is None else lost_since
+                if not error.retryable or time.monotonic() - lost_since >= PATIENCE_S:
+                    raise
+                time.sleep(max(INTERVAL_S, place.follow_s))
+                continue
+            lost_since = None
             if snapshot.run.ended:
                 return False
             if not began:

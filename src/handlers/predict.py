@@ -104,6 +104,8 @@ def _curves(services: Services, run_id: str, name: str) -> dict[str, Any]:
 def _remove(services: Services, run_id: str) -> dict[str, Any]:
     """Remove a run's files; its items in the store are removed by whoever asks.
 
+    Returns:
+        run_id, and as `removed` whether there were any files.
     Raises:
         RunAtWork: it has not ended.
     """
@@ -111,8 +113,10 @@ def _remove(services: Services, run_id: str) -> dict[str, Any]:
         run = services.store.load_run(run_id)
         if not run.ended:
             raise RunAtWork(f"run {run_id}", f"it is {run.status}", "one that has ended")
-    services.files.remove(paths.run_folder(run_id))
-    return {"run_id": run_id, "removed": True}
+    folder = paths.run_folder(run_id)
+    there = services.files.exists(folder)
+    services.files.remove(folder)
+    return {"run_id": run_id, "removed": there}
 
 
 def _run_id(event: Mapping[str, Any]) -> str:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import base64
 import io
 import signal
+import time
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -23,7 +25,8 @@ from cli_helpers import (
 )
 
 from cli.flags import RUN_ANSWER_KEYS
-from contracts.errors import NotFinite, RunNotFound
+from cli.follow import Follower
+from contracts.errors import AwsUnreachable, NotFinite, RunNotFound
 from fakes.deployed_stack import NAME, DeployedStack, client_error
 
 CLOUD = ("--engine", "aws")
@@ -251,6 +254,44 @@ def test_a_removal_takes_files_exports_and_records(invoke: Any, stack: DeployedS
     assert stack.objects("exports/") == []
     with pytest.raises(RunNotFound):
         stack.store.load_run("r-0001")
+    assert invoke("runs", "rm", "r-0001", "-y", *CLOUD).exit_code == 0  # what a function wrote later
+    stack.lambda_.functions["predict"] = lambda event: {"run_id": event["run_id"], "removed": False}
+    nothing = invoke("runs", "rm", "r-9999", "-y", *CLOUD)
+    assert nothing.exit_code == 3
+    assert "E438 RunOfOtherStack: run r-9999: stack lambdafit in us-east-1 has nothing of it" in nothing.stderr
+
+
+@pytest.mark.parametrize("lost", [3, 1_000])
+def test_a_lost_connection_ends_the_watching_only_if_it_stays(
+    invoke: Any, stack: DeployedStack, monkeypatch: pytest.MonkeyPatch, lost: int
+) -> None:
+    start_in_stack(stack, "r-0001", interrupted)
+    clock = [0.0]
+    looks = [0]
+    real = Follower.look
+
+    def look(self: Follower) -> Any:
+        looks[0] += 1
+        if 1 < looks[0] <= 1 + lost:
+            raise AwsUnreachable("table", "no answer")
+        if looks[0] == 2 + lost:
+            run = stack.store.load_run("r-0001")
+            assert stack.store.save_run(versioned(finished)(run))
+        return real(self)
+
+    def sleep(seconds: float) -> None:
+        clock[0] += seconds
+
+    monkeypatch.setattr(Follower, "look", look)
+    fake_time = SimpleNamespace(sleep=sleep, monotonic=lambda: clock[0], time=time.time)
+    monkeypatch.setattr("cli.watch_run.time", fake_time)
+    result = invoke("watch", "latest", *CLOUD)
+    assert result.exit_code == (0 if lost == 3 else 3), result.output
+    if lost == 3:
+        assert "test accuracy" in result.stdout
+    else:
+        assert "E437 AwsUnreachable" in result.stderr
+        assert clock[0] >= 120
 
 
 def test_watching_a_run_of_the_stack(invoke: Any, stack: DeployedStack) -> None:
