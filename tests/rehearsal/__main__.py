@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from libraries.load import TEMPORARY as UNPACKED
 from rehearsal.cloud import Cloud
 from rehearsal.mappings import StreamMapping
 from rehearsal.recording import STAND_IN, USER, read_calls
@@ -41,7 +42,8 @@ DATA_SETS = {"digits-mlp": "digits", "fashion-mnist-mlp": "fashion-mnist"}
 """What is pushed before; a user's own recipe brings its own."""
 
 NOT_REHEARSED = {
-    (function, "Libraries"): "TensorFlow is installed where rehearsals run" for function in ("Train", "Predict")
+    (function, "Libraries"): "nothing is fetched where TensorFlow is installed, or on the file system"
+    for function in ("Train", "Predict")
 }
 
 
@@ -172,6 +174,7 @@ def main() -> int:
         if name not in wanted and not given.recipe:
             print(f"{name} is left out: no data set {DATA_SETS[name]} in {given.data or 'LAMBDAFIT_DATA'}")
     folder = Path(tempfile.mkdtemp(prefix="lambdafit-rehearsal-"))
+    unpacked_before = UNPACKED.exists()
     try:
         with (
             without_lambdafit_variables(),
@@ -193,10 +196,12 @@ def main() -> int:
         shutil.copy(cloud.calls_file, given.output / "calls.jsonl")
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+        if not unpacked_before:  # what the workers left, which on AWS goes with them
+            shutil.rmtree(UNPACKED, ignore_errors=True)
     (given.output / "results.json").write_text(json.dumps([asdict(one) for one in results], indent=1) + "\n")
     print(table(results))
     print(f"\ndead letters: {len(letters)}; the calls are in {given.output / 'calls.jsonl'}")
-    explained = NOT_REHEARSED if given.libraries == "installed" else {}
+    explained = {} if given.libraries == "s3" else NOT_REHEARSED
     refused = [] if given.recipe else permissions(given.output / "calls.jsonl", explained)
     print("\n".join(refused))
     return 0 if all(one.same for one in results) and not letters and not refused else 1

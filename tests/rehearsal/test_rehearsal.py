@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import pytest
 
 from contracts.records import Run
 from rehearsal.batches import Record
-from rehearsal.cloud import Cloud
+from rehearsal.cloud import Cloud, FunctionFailed
 from rehearsal.mappings import StreamMapping
 from rehearsal.stage import OPTIONS, RECIPE, Stage, expected_digest
 from rehearsal.tour import SWEEP_S, bare_events, call_api, use_model
@@ -231,6 +232,20 @@ def test_a_finished_runs_model_is_used_fetched_and_removed(runs: WholeRuns, tmp_
     removed = runs.command("runs", "rm", run_id, "--yes")
     assert removed.returncode == 0, removed.stderr
     assert runs.run(run_id) is None
+
+
+@pytest.mark.parametrize("function", ["Train", "Combine", "Prepare", "Predict", "Conduct", "Monitor"])
+def test_an_event_of_another_shape_is_a_numbered_error(runs: WholeRuns, function: str) -> None:
+    with pytest.raises(FunctionFailed) as caught:
+        runs.cloud.invoke(function, {"workerno": "three", "task": 7, "Records": "none"})
+    assert re.match(r"E\d{3} \w+: ", json.loads(str(caught.value))["errorMessage"])
+
+
+def test_a_start_of_another_shape_is_answered_and_writes_nothing(runs: WholeRuns) -> None:
+    before = [run.run_id for run in runs.store.list_runs()]
+    for event in ({}, {"start": "yes"}, {"start": True, "workers": "all"}, {"start": True, "run_id": "../etc"}):
+        assert re.fullmatch(r"E\d{3}", runs.cloud.invoke("StartRun", event)["error"]["number"])
+    assert [run.run_id for run in runs.store.list_runs()] == before
 
 
 def test_only_the_templates_variables_reach_the_functions(runs: WholeRuns) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 from contracts.errors import RunNotFound
 from contracts.records import Run, Task
 from rehearsal.cloud import Cloud
+from rehearsal.recording import STAND_IN
 from stores.dynamodb import DynamoStore
 from stores.shared_files import FolderFiles
 from training.datasets.prepare import SPLITS, prepare_dataset
@@ -101,7 +102,9 @@ class WholeRuns:
 
     def bring_libraries(self) -> None:
         """Build the workers' libraries where they are not built, and bring them to the stack, as a deployment does."""
-        done = run_python(_BRING_LIBRARIES, (self.cloud.stack,), variables=self.cloud.variables(), timeout_s=900.0)
+        done = run_python(
+            _BRING_LIBRARIES, (self.cloud.stack,), variables=self.cloud.variables(STAND_IN), timeout_s=900.0
+        )
         assert done.returncode == 0, done.stderr
 
     def command(self, *arguments: str, timeout_s: float = 600.0) -> subprocess.CompletedProcess[str]:
