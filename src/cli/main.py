@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from cli.cost_command import cost
 from cli.data_commands import data
 from cli.flags import Flags, Group, set_flag
 from cli.machine_commands import doctor, invoke, recipes
@@ -66,7 +67,10 @@ def main() -> None:
     """
 
 
-for command in (train, watch, logs, runs, predict, evaluate, export, recipes, doctor, invoke, deploy, undeploy, data):
+MODELS = (train, watch, logs, runs, cost, predict, evaluate, export, recipes)
+PLACES = (doctor, invoke, deploy, undeploy, data)
+
+for command in (*MODELS, *PLACES):
     main.add_command(command)
 
 

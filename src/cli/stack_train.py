@@ -50,6 +50,11 @@ def _train(options: Mapping[str, Any], flags: Flags, *, detach: bool) -> int:
     settings = start.complete_settings(asked, recipe, engine.limits())
     start.check_budget(settings)
     engine.check_libraries()
+    if options["dry_run"]:
+        from cli.dry_run import show_estimate
+
+        notes = start.warnings(settings, recipe)
+        return show_estimate(options["recipe"], settings, notes, StackRuns(engine), data_places(), flags)
     with TransferBar(flags) as bar:
         data = _bring_data(engine, options["recipe"], options["data"], bar)
         if recipes.is_own(options["recipe"]):

@@ -46,6 +46,7 @@ MODEL, METHOD, STOPS, ENGINE = "What is trained", "How workers go together", "Wh
 @option(STOPS, "--max-cost-usd", type=float, metavar="X", help="Before it would cost more on Lambda.  [default: 10]")
 @option(STOPS, "--deadline-s", type=float, metavar="X", help="After so many seconds.  [default: 86400]")
 @option(ENGINE, "--detach", is_flag=True, help="In the background; in a stack: without watching it.")
+@option(ENGINE, "--dry-run", is_flag=True, help="Check everything, say what it will take and cost; start nothing.")
 @click.option("--announce", type=int, hidden=True)
 @place_options()
 @json_option(*RUN_ANSWER_KEYS)
@@ -59,7 +60,7 @@ def train(flags: Flags, /, detach: bool, announce: int | None, **options: Any) -
         from cli.stack_train import train_in_stack
 
         return train_in_stack(options, flags, detach=detach)
-    if detach:
+    if detach and not options["dry_run"]:
         from cli.detached import start_detached
 
         return start_detached(flags)

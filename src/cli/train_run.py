@@ -41,9 +41,18 @@ def _train(options: Mapping[str, Any], flags: Flags, announce: int | None) -> in
     home = current_home()
     check_writable(home)
     places = DataPlaces(local.data, str(home.environment().download_folder))
-    recipe = recipes.describe(options["recipe"], parse_overrides(options["overrides"]), places)
+    is_dry = bool(options["dry_run"])
+    recipe = recipes.describe(options["recipe"], parse_overrides(options["overrides"]), None if is_dry else places)
     settings = start.complete_settings(request(options), recipe, local.limits())
     start.check_budget(settings)
+    if is_dry:
+        from cli.dry_run import show_estimate
+
+        # On AWS each worker has an environment of its own, however many this machine has room for.
+        planned = replace(settings, concurrency=settings.workers)
+        return show_estimate(
+            options["recipe"], planned, start.warnings(settings, recipe), RunFolder(home), places, flags
+        )
     recipes.check_builtin_data(options["recipe"], places)
     home.create()
     run_id = SystemRandomness().run_id()

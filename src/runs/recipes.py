@@ -46,7 +46,7 @@ def describe(recipe: str, overrides: Mapping[str, str], places: DataPlaces | Non
         [sys.executable, "-P", "-m", "runs.describe_recipe", recipe],
         input=msgspec.json.encode(Question(dict(overrides), places)),
         capture_output=True,
-        env=_variables(),
+        env=child_variables(),
         check=False,
     )
     printed = process.stderr.decode(errors="replace").strip()
@@ -89,6 +89,7 @@ def keep(files: SharedFiles, recipe: str, summary: RecipeSummary) -> None:
     files.write(summary.location, [source], durable=True)
 
 
-def _variables() -> dict[str, str]:
+def child_variables() -> dict[str, str]:
+    """The environment of a process that describes a recipe."""
     path = os.pathsep.join(part for part in (str(SOURCE_FOLDER), os.environ.get("PYTHONPATH", "")) if part)
     return os.environ | {"PYTHONPATH": path, "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "3")}

@@ -1,0 +1,113 @@
+"""Describes a recipe's model and data by size, in a process of its own: `python -m runs.describe_model`.
+
+It builds the model, which takes TensorFlow, and reads the data if they are there; it writes nothing and downloads
+nothing. The question is one JSON object on the standard input, the answer one on what was the standard output.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from contracts.errors import ErrorRecord, LambdafitError
+from runs.describe_recipe import DataPlaces, missing_bytes
+from training.datasets.fetch import check_source
+from training.datasets.source import DataSource, source_named
+from training.recipe import load_recipe
+
+VALIDATION_FRACTION = 0.1
+LABEL_BYTES = 8
+VALUE_BYTES = 4
+
+
+class ModelQuestion(msgspec.Struct, frozen=True):
+    """Which model: a built-in name or a path, its settings, and how workers go together."""
+
+    recipe: str
+    settings: dict[str, Any]
+    sync: str
+    seed: int
+    places: DataPlaces
+
+
+class ModelSizes(msgspec.Struct, frozen=True):
+    """What there is of it. The sizes of data that are not here follow from the model's input; `is_data_here` tells."""
+
+    parameters: int
+    state_bytes: int
+    constants_bytes: int
+    examples: int
+    test_examples: int
+    example_bytes: int
+    is_data_here: bool
+
+
+class ModelAnswer(msgspec.Struct, omit_defaults=True):
+    """Exactly one of `sizes` and `error`."""
+
+    sizes: ModelSizes | None = None
+    error: ErrorRecord | None = None
+    trace: str = ""
+
+
+def describe(question: ModelQuestion) -> ModelSizes:
+    """Build the model and look at the data.
+
+    Raises:
+        RecipeFailed: the recipe's code raised.
+        DataNotFound, DataCorrupted: a file of the data set is not what it should be.
+    """
+    from training.compiled import compiled_recipe  # TensorFlow
+
+    compiled = compiled_recipe(question.recipe, question.settings, sync=question.sync)  # type: ignore[arg-type]
+    parameters, constants, state = compiled.initial(question.seed)
+    source = source_named(load_recipe(question.recipe).dataset)
+    examples, test_examples, example_bytes, is_here = _data(source, question.places, compiled.model.input_shape)
+    return ModelSizes(
+        parameters=int(parameters.size),
+        state_bytes=sum(int(array.nbytes) for array in state.values()),
+        constants_bytes=sum(int(array.nbytes) for array in constants.values()),
+        examples=examples,
+        test_examples=test_examples,
+        example_bytes=example_bytes,
+        is_data_here=is_here,
+    )
+
+
+def _data(source: DataSource, places: DataPlaces, input_shape: Any) -> tuple[int, int, int, bool]:
+    """Examples, test examples and bytes of each: as loaded, or as far as the source and the model say."""
+    folder = Path(places.data_folder) if places.data_folder else None
+    downloads = Path(places.download_folder)
+    if not missing_bytes(source, folder, downloads):
+        arrays = source.load(check_source(source, folder, downloads) if source.files else downloads)
+        total = sum(int(array.nbytes) for array in (arrays.x_train, arrays.y_train, arrays.x_test, arrays.y_test))
+        count = len(arrays.x_train) + len(arrays.x_test)
+        return len(arrays.x_train), len(arrays.x_test), max(1, total // count), True
+    shape = source.input_shape or tuple(side for side in input_shape if side is not None)
+    return source.train_examples or 0, source.test_examples or 0, math.prod(shape) * VALUE_BYTES + LABEL_BYTES, False
+
+
+def main() -> None:
+    """Answer and leave at once, as `runs.describe_recipe` does."""
+    answer_file = os.dup(1)
+    os.dup2(2, 1)
+    question = msgspec.json.decode(sys.stdin.buffer.read(), type=ModelQuestion)
+    try:
+        answer = ModelAnswer(sizes=describe(question))
+    except LambdafitError as error:
+        answer = ModelAnswer(error=error.record(), trace=traceback.format_exc())
+    with open(answer_file, "wb") as stream:  # noqa: PTH123 - a descriptor, not a path
+        stream.write(msgspec.json.encode(answer))
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,200 @@
+"""What a run will take and cost, before it is started. Pure: the sizes and the step's time are handed in."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import msgspec
+
+from contracts.records import Run
+from contracts.settings import RunSettings
+from runs import budget
+from runs.ec2 import ASSUMPTIONS as EC2_ASSUMPTIONS
+from runs.ec2 import MachineCost, machine_costs
+from runs.price_list import Architecture, price_list
+from runs.summary import RunHistory
+from runs.usage import LineItem, bill_lines, total_usd
+from runs.workload import (
+    COLD_TRAIN_S,
+    EFS_READ_BYTES_PER_S,
+    EFS_WRITE_BYTES_PER_S,
+    HOPS_S,
+    TASK_S,
+    VCPU_MB,
+    Sizes,
+    StepTime,
+    Workload,
+)
+from training.shards import plan_rounds
+
+FLOPS_PER_S = 20e9
+STEP_OVERHEAD_S = 0.0003
+FLOPS_PER_PARAMETER = 6
+
+
+class Estimate(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run will take. `within_budget` is whether `max_cost_usd` covers `budget_usd`.
+
+    Args:
+        budget_usd: of the lines that the run's budget limits.
+        held_back_usd: what must be free of the budget for all workers to train at once.
+        laptop_s: the same on this machine.
+    """
+
+    recipe: str
+    workers: int
+    batch_size: int
+    rounds: int
+    steps_per_worker: int
+    slices: int
+    parameters: int
+    invocations: int
+    gb_s: float
+    efs_read_bytes: int
+    efs_written_bytes: int
+    duration_s: float
+    laptop_s: float
+    step_s: float
+    step_source: str
+    sizes_source: str
+    region: str
+    price_date: str
+    prices: str
+    architecture: Architecture
+    lines: tuple[LineItem, ...]
+    total_usd: float
+    budget_usd: float
+    max_cost_usd: float
+    held_back_usd: float
+    within_budget: bool
+    machines: tuple[MachineCost, ...]
+    notes: tuple[str, ...]
+    assumptions: tuple[str, ...]
+
+
+def assumed_step_time(sizes: Sizes, settings: RunSettings) -> StepTime:
+    """A step's time from the size of the model alone: right for dense layers, too short for convolutions."""
+    flops = FLOPS_PER_PARAMETER * sizes.parameters * settings.batch_size
+    source = (
+        f"an assumption, no such run was made here yet: {FLOPS_PER_PARAMETER} operations for each parameter and "
+        f"example at {FLOPS_PER_S / 1e9:.0f} GFLOP/s; convolutions take longer"
+    )
+    return StepTime(STEP_OVERHEAD_S + flops / FLOPS_PER_S, 1, source)
+
+
+def measured_step_time(history: RunHistory, settings: RunSettings) -> StepTime | None:
+    """A step's time as an earlier run had it, in proportion to the batch; None where it recorded no steps."""
+    seconds = sum(sum(batch.durations_ms) for batch in history.steps) / 1000
+    examples = sum(sum(batch.examples) for batch in history.steps)
+    if not examples or not seconds:
+        return None
+    before = history.run.settings
+    source = f"measured in run {history.run.run_id}"
+    if before.batch_size != settings.batch_size:
+        source += f" with batch {before.batch_size}, in proportion"
+    return StepTime(seconds / examples * settings.batch_size, before.threads, source)
+
+
+def measured_sizes(run: Run) -> Sizes | None:
+    """The sizes of an earlier run; None where it did not come so far."""
+    facts = run.data_facts
+    if not run.parameter_count or "files" not in facts:
+        return None
+    files = {name: int(file["bytes"]) for name, file in facts["files"].items()}
+    return Sizes(
+        parameters=run.parameter_count,
+        state_bytes=run.initial_state.bytes if run.initial_state else 0,
+        constants_bytes=run.constants.bytes if run.constants else 0,
+        examples=int(facts["train_examples"]),
+        val_examples=int(facts.get("val_examples", 0)),
+        test_examples=int(facts.get("test_examples", 0)),
+        data_bytes=sum(count for name, count in files.items() if not name.endswith("test")),
+        test_bytes=sum(count for name, count in files.items() if name.endswith("test")),
+        source=f"as in run {run.run_id}",
+    )
+
+
+def estimate(
+    settings: RunSettings,
+    sizes: Sizes,
+    step: StepTime,
+    *,
+    architecture: Architecture = "x86_64",
+    region: str = "",
+    laptop_cores: int = 1,
+) -> Estimate:
+    """What a run of these settings will take on AWS.
+
+    Args:
+        laptop_cores: of this machine, to tell where it would be faster.
+    """
+    plan = plan_rounds(sizes.examples, settings)
+    prices = price_list(region)
+    work = Workload(settings, sizes, step, plan)
+    usage = work.usage()
+    lines = bill_lines(usage, prices, architecture)
+    duration_s, laptop_s = work.duration_s(), work.laptop_s(laptop_cores)
+    budget_usd = total_usd(lines, in_budget=True)
+    held_back_usd = settings.workers * budget.attempt_reservation_usd(work.run(), "train")
+    within = budget_usd <= settings.max_cost_usd
+    return Estimate(
+        recipe=settings.recipe_name or settings.recipe,
+        workers=settings.workers,
+        batch_size=settings.batch_size,
+        rounds=plan.total_rounds,
+        steps_per_worker=work.steps,
+        slices=work.slices,
+        parameters=sizes.parameters,
+        invocations=math.ceil(usage.invocations),
+        gb_s=sum(use.gb_s for use in usage.functions),
+        efs_read_bytes=usage.transfer.read_bytes,
+        efs_written_bytes=usage.transfer.written_bytes,
+        duration_s=duration_s,
+        laptop_s=laptop_s,
+        step_s=step.seconds,
+        step_source=step.source,
+        sizes_source=sizes.source,
+        region=prices.region,
+        price_date=prices.date,
+        prices=prices.origin,
+        architecture=architecture,
+        lines=tuple(lines),
+        total_usd=total_usd(lines),
+        budget_usd=budget_usd,
+        max_cost_usd=settings.max_cost_usd,
+        held_back_usd=held_back_usd,
+        within_budget=within,
+        machines=tuple(machine_costs(work.core_s(), prices)),
+        notes=tuple(_notes(settings, duration_s, laptop_s, budget_usd, held_back_usd)),
+        assumptions=(*_assumptions(settings), *EC2_ASSUMPTIONS),
+    )
+
+
+def _notes(
+    settings: RunSettings, duration_s: float, laptop_s: float, budget_usd: float, held_back_usd: float
+) -> Iterable[str]:
+    if laptop_s < duration_s:
+        yield (
+            f"This machine would be faster: about {laptop_s:.0f} s, where Lambda takes about {duration_s:.0f} s, "
+            "most of it for starting functions and waiting for one another."
+        )
+    if budget_usd > settings.max_cost_usd:
+        yield f"The budget of ${settings.max_cost_usd:g} will end the run before its last round."
+    elif held_back_usd > settings.max_cost_usd:
+        yield (
+            f"All workers at once have ${held_back_usd:.2f} held back; with ${settings.max_cost_usd:g} some of them "
+            "wait for others."
+        )
+
+
+def _assumptions(settings: RunSettings) -> tuple[str, ...]:
+    return (
+        f"A new environment of Train takes {COLD_TRAIN_S:.0f} s until its first step (from reports, not measured); "
+        f"a round waits {HOPS_S:.0f} s for the table's stream.",
+        f"A task takes {TASK_S} s beside its work; EFS reads {EFS_READ_BYTES_PER_S / 1e6:.0f} MB/s and writes "
+        f"{EFS_WRITE_BYTES_PER_S / 1e6:.0f} MB/s for each function.",
+        f"A function with {settings.memory_mb} MB has "
+        f"{settings.memory_mb / VCPU_MB:.1f} virtual CPUs, each as fast as a core here.",
+        "No attempt fails, and stops by accuracy or patience do not come early.",
+    )

@@ -1,0 +1,84 @@
+"""How large a planned run is: as an earlier run of the same recipe was, or as its model says when it is built."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterable
+
+import msgspec
+
+from contracts.errors import InvalidSetting, RecipeFailed, error_from_record
+from contracts.records import Run
+from contracts.settings import RunSettings
+from runs.describe_model import VALIDATION_FRACTION, ModelAnswer, ModelQuestion, ModelSizes
+from runs.describe_recipe import DataPlaces
+from runs.recipes import LONGEST_OUTPUT, child_variables
+from runs.workload import Sizes
+
+
+def like_before(settings: RunSettings, runs: Iterable[Run]) -> list[Run]:
+    """Earlier runs of just this model, newest first, those with the same batch before the others."""
+    known = [run for run in runs if run.parameter_count and _is_same_model(run.settings, settings)]
+    return sorted(known, key=lambda run: run.settings.batch_size != settings.batch_size)
+
+
+def built_sizes(recipe: str, settings: RunSettings, places: DataPlaces) -> Sizes:
+    """The sizes of a model that is built for it, in a process of its own; nothing is written.
+
+    Args:
+        recipe: a built-in name, or the path of a user's file.
+    Raises:
+        RecipeFailed: the recipe's code raised, or took its process along.
+        InvalidSetting: there are more workers than examples.
+    """
+    question = ModelQuestion(recipe, settings.recipe_settings, settings.sync, settings.seed, places)
+    process = subprocess.run(
+        [sys.executable, "-P", "-m", "runs.describe_model"],
+        input=msgspec.json.encode(question),
+        capture_output=True,
+        env=child_variables(),
+        check=False,
+    )
+    printed = process.stderr.decode(errors="replace").strip()
+    try:
+        answer = msgspec.json.decode(process.stdout, type=ModelAnswer)
+    except msgspec.MsgspecError:
+        error = RecipeFailed(
+            recipe, f"its process ended with exit code {process.returncode} before the model was built"
+        )
+        error.add_note(printed[-LONGEST_OUTPUT:])
+        raise error from None
+    if answer.error is not None:
+        failed = error_from_record(answer.error)
+        failed.add_note("\n".join(part for part in (answer.trace, printed[-LONGEST_OUTPUT:]) if part))
+        raise failed
+    assert answer.sizes is not None  # noqa: S101 - one of the two is set
+    return _sizes(answer.sizes, settings)
+
+
+def _sizes(found: ModelSizes, settings: RunSettings) -> Sizes:
+    validation = min(round(found.examples * VALIDATION_FRACTION), max(0, found.examples - 1))
+    examples = found.examples - validation
+    if settings.workers > examples:
+        raise InvalidSetting("--workers", str(settings.workers), f"at most {examples}, the training examples")
+    here = "" if found.is_data_here else "; the data set is not here yet, so its size is a guess"
+    return Sizes(
+        parameters=found.parameters,
+        state_bytes=found.state_bytes,
+        constants_bytes=found.constants_bytes,
+        examples=examples,
+        val_examples=validation,
+        test_examples=found.test_examples,
+        data_bytes=found.examples * found.example_bytes,
+        test_bytes=found.test_examples * found.example_bytes,
+        source=f"the model, built for this estimate{here}",
+    )
+
+
+def _is_same_model(one: RunSettings, two: RunSettings) -> bool:
+    def model(settings: RunSettings) -> tuple[object, ...]:
+        shape = {name: value for name, value in settings.recipe_settings.items() if name != "learning_rate"}
+        return settings.recipe, settings.recipe_digest, settings.dataset, settings.sync, shape
+
+    return model(one) == model(two)
