@@ -30,7 +30,7 @@ def cost(flags: Flags, /, run: str | None, idle: bool, architecture: str, price_
         raise click.UsageError("Name one RUN, or give --idle.")
     from cli.cost_screen import show_bill, show_idle
 
-    region = price_region or flags.place.region
+    region = price_region or flags.place.price_region
     if run is None:
         show_idle(architecture, region, as_json=as_json)
     else:

@@ -41,7 +41,7 @@ def show_estimate(
         the exit code.
     """
     sizes, step = _known(recipe, settings, place, places)
-    found = estimate(settings, sizes, step, region=flags.place.region, laptop_cores=os.cpu_count() or 1)
+    found = estimate(settings, sizes, step, region=flags.place.price_region, laptop_cores=os.cpu_count() or 1)
     for note in (*notes, *found.notes):
         echo_error(f"Note: {note}")
     if flags.json_keys is not None:

@@ -51,6 +51,11 @@ class Place:
         return self.stack_name or os.environ.get(STACK_VARIABLE) or DEFAULT_STACK
 
     @property
+    def price_region(self) -> str:
+        """Whose prices a stack's costs are counted in, as far as that is known without asking AWS."""
+        return self.region or (os.environ.get("AWS_REGION", "") if self.is_cloud else "")
+
+    @property
     def suffix(self) -> str:
         """What a suggested command needs to work in the same place."""
         if not self.is_cloud:
