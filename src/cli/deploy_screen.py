@@ -32,7 +32,7 @@ def deploy_stack(parameters: Sequence[str], flags: Flags, *, guided: bool, ask: 
         the exit code: 3 where the check finds something to mend.
     """
     program, template = sam.find_sam(), sam.find_template()
-    name = sam.check_stack_name(flags.place.stack)
+    name = sam.check_new_stack_name(flags.place.stack)
     given = sam.parse_parameters(parameters, template)
     account = Account(flags.place.region, flags.place.profile)
     with aws_errors("AWS"):

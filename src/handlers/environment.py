@@ -37,7 +37,8 @@ class FunctionEnvironment(msgspec.Struct, frozen=True, kw_only=True):
         train_function: name or ARN, as `combine_function` and `prepare_function`, for those who reconcile.
         predict_function: name or ARN, for the HTTP API.
         time_limit_s: of the functions that work on tasks, for those who start runs; as `memory_mb` of Train.
-        workers: how many Train functions may run side by side.
+        workers: the most that a run may ask for.
+        reserved_concurrency: how many Train functions may run side by side; 0: as many as there are workers.
         topic: ARN of the SNS topic that is told when a run has ended; empty: none.
         stack: the stack's name: the dimension of all metrics.
         telemetry_days: how long steps and spans are kept.
@@ -57,6 +58,7 @@ class FunctionEnvironment(msgspec.Struct, frozen=True, kw_only=True):
     time_limit_s: Annotated[float, Meta(gt=0, le=900)] = 900.0
     memory_mb: Annotated[int, Meta(ge=128, le=10_240)] = 3_008
     workers: Positive = 64
+    reserved_concurrency: Annotated[int, Meta(ge=0)] = 0
     topic: Annotated[str, Meta(pattern=r"^(arn:[\w\-]+:sns:.+)?$")] = ""
     stack: str = "lambdafit"
     telemetry_days: Positive = 30

@@ -19,6 +19,8 @@ from contracts.function_errors import error_in_answer
 from contracts.messages import is_probe, parse_task
 from runs.reconcile import EndedInvocation
 
+THROTTLED = "EventAgeExceeded"
+
 
 class RequestContext(msgspec.Struct, rename="camel"):
     """Which invocation."""
@@ -84,11 +86,13 @@ def function_name(name_or_arn: str) -> str:
 
 def _error(failure: DestinationRecord, name: str) -> ErrorRecord | None:
     context, answer = failure.request_context, failure.response_payload
-    if context.condition == "Success":
+    # Throttled until it was too old, it was never run: its offer stands, and is sent again, each time after a longer
+    # while. Sent at once, many would use up their offers within minutes while others hold all the concurrency.
+    if context.condition in ("Success", THROTTLED):
         return None
     if isinstance(answer, Mapping):
         return error_in_answer(msgspec.json.encode(answer), name).record()
-    # Without an answer the function was not run at all: throttled until the event was too old, or refused.
+    # Without an answer the function was not run at all.
     response = failure.response_context or {}
     said = ", ".join(str(part) for part in (context.condition, response.get("statusCode")) if part)
     received = f"Lambda gave up after {context.approximate_invoke_count} tries ({said or 'without a reason'})"

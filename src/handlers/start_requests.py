@@ -49,6 +49,7 @@ def begin(request: Mapping[str, Any], request_id: str) -> tuple[dict[str, Any], 
         threads=known.threads,
         time_limit_s=known.time_limit_s,
         memory_mb=known.memory_mb,
+        reserved_concurrency=known.reserved_concurrency,
     )
     settings = start.complete_settings(options, recipe, limits)
     run, is_new = start.start_once(wiring.services(), settings, run_id)

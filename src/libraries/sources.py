@@ -8,13 +8,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from contracts.errors import ArchiveCorrupted, ArchiveNotFound, ObjectNotFound
+from contracts.errors import ArchiveCorrupted, ArchiveNotFound, ObjectNotFound, ObjectsForbidden
 from contracts.ports import Objects
 from libraries.archive import HEAD_BYTES, SUFFIX, Manifest, manifest_bytes, parse_manifest
 
 FOLDER = "libraries"
 POINTER = f"{FOLDER}/current.json"
 """In the bucket and on the shared files: `{"digest": …, "key": …, "bytes": …}`, written last."""
+
+NOT_TO_BE_HAD = (ObjectNotFound, ObjectsForbidden)
+"""S3 tells only those who may list the bucket that something is not there, and the functions may not."""
 
 FIRST_BYTES = 64 << 10
 """Read first: the manifest is shorter."""
@@ -68,7 +71,7 @@ class ObjectArchive:
         self._objects = objects
         try:
             self._facts = objects.head(key)
-        except ObjectNotFound as error:
+        except NOT_TO_BE_HAD as error:
             raise ArchiveNotFound(self.where, "there is no such object") from error
 
     def read(self, offset: int, size: int) -> bytearray:
@@ -108,7 +111,7 @@ def pointed(read: Callable[[], bytes], where: str) -> str:
     """
     try:
         digest = json.loads(read())["digest"]
-    except (FileNotFoundError, ObjectNotFound) as error:
+    except (FileNotFoundError, *NOT_TO_BE_HAD) as error:
         raise ArchiveNotFound(where, "it is not there: no libraries were uploaded or installed") from error
     except (ValueError, KeyError, TypeError) as error:
         raise ArchiveCorrupted(where, f"it cannot be read ({type(error).__name__})", '{"digest": …}') from error

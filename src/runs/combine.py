@@ -52,9 +52,11 @@ def clear(execution: Execution) -> Report:
     kept = {ref.path for ref in named if ref is not None}
     with execution.span("clear"):
         for kind in paths.ROUND_FOLDERS:
-            for name in services.files.names(f"{paths.run_folder(run.run_id)}/{kind}"):
-                if int(name) <= last:
-                    _clear_folder(services.files, paths.round_folder(run.run_id, kind, int(name)), kept)
+            named_rounds = {int(name) for name in services.files.names(f"{paths.run_folder(run.run_id)}/{kind}")}
+            # A network file system may list a folder as it was half a minute ago: the newest are looked for by name.
+            for round_index in sorted(named_rounds.union(range(run.cleared_through + 1, last + 1))):
+                if round_index <= last:
+                    _clear_folder(services.files, paths.round_folder(run.run_id, kind, round_index), kept)
     return execution.done(facts={"through": last})
 
 

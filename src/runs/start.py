@@ -41,6 +41,7 @@ class EngineLimits:
         memory_mb: of the functions that load TensorFlow.
         threads: of TensorFlow in each function; None: the cores are shared out among the workers.
         in_flight_per_place: see `RunSettings`.
+        workers: the most that a run may ask for; None: there is no such limit.
     """
 
     concurrency: int
@@ -49,22 +50,28 @@ class EngineLimits:
     memory_mb: int
     threads: int | None = None
     in_flight_per_place: int = 2
+    workers: int | None = None
 
 
-def lambda_limits(*, workers: int, threads: int, time_limit_s: float, memory_mb: int) -> EngineLimits:
+def lambda_limits(
+    *, workers: int, threads: int, time_limit_s: float, memory_mb: int, reserved_concurrency: int = 0
+) -> EngineLimits:
     """Those of a stack, where every function has processors of its own and nothing queues.
 
     Args:
-        workers: how many may run side by side.
+        workers: the most that a run may ask for.
         threads: of TensorFlow in each.
+        reserved_concurrency: how many may run side by side, if that is limited: more would only be throttled.
     """
+    concurrency = min(workers, reserved_concurrency or workers)
     return EngineLimits(
-        concurrency=workers,
-        cores=threads * workers,
+        concurrency=concurrency,
+        cores=threads * concurrency,
         time_limit_s=time_limit_s,
         memory_mb=memory_mb,
         threads=threads,
         in_flight_per_place=1,
+        workers=workers,
     )
 
 
@@ -73,7 +80,7 @@ def complete_settings(request: Mapping[str, Any], recipe: RecipeSummary, limits:
 
     Raises:
         InvalidSetting: an unknown option, a value of another type or out of range.
-        TooManyWorkers: there are fewer training examples.
+        TooManyWorkers: there are fewer training examples, or the engine allows fewer.
     """
     values = {name: value for name, value in request.items() if name not in _MESSAGE_ONLY and value is not None}
     unknown = set(values) - set(RunSettings.__struct_fields__)
@@ -82,6 +89,9 @@ def complete_settings(request: Mapping[str, Any], recipe: RecipeSummary, limits:
     workers = values.setdefault("workers", DEFAULT_WORKERS)
     if not isinstance(workers, int) or workers < 1:
         raise InvalidSetting("--workers", repr(workers), "a whole number, 1 or more")
+    if limits.workers is not None and workers > limits.workers:
+        advice = "Use fewer workers, or deploy the stack again with a higher WorkersCeiling."
+        raise TooManyWorkers("--workers", str(workers), f"at most {limits.workers}, the stack's ceiling", advice=advice)
     if recipe.train_examples is not None and workers > recipe.train_examples:
         raise TooManyWorkers("--workers", str(workers), f"at most {recipe.train_examples}, the training examples")
     concurrency = min(workers, limits.concurrency)

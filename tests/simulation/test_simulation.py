@@ -6,11 +6,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from functools import cache
 
 import pytest
 
 from contracts.settings import RunSettings
+from runs.paths import run_folder
 from simulation.world import RUN_ID, Faults, World, fault_free, settings
 
 SEEDS = int(os.environ.get("LAMBDAFIT_SEEDS", "120"))
@@ -66,3 +68,18 @@ def check(seed: int, shape: str, run_settings: RunSettings) -> None:
 def names(world: World) -> list[str]:
     """The files that are left, without the nonces."""
     return sorted(path.rsplit(".", 2)[0] if "/parameters/" in path else path for path in world.files.contents)
+
+
+def test_a_listing_of_half_a_minute_ago_leaves_no_file_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network file system may not list the newest folder yet; whoever knows its name finds it all the same."""
+    shape = "many rounds, cleared as it goes"
+    world = World(1, SHAPES[shape], Faults())
+    list_now = world.files.names
+
+    def list_late(path: str) -> Sequence[str]:
+        now = list_now(path)
+        return now[:-1] if path.rpartition("/")[0] == run_folder(RUN_ID) else now
+
+    monkeypatch.setattr(world.files, "names", list_late)
+    assert world.run().status == "FINISHED"
+    assert names(world) == names(reference(shape))

@@ -10,6 +10,10 @@ from template.stack_template import functions, resources, template
 CALLERS = [*sorted(functions()), USER]
 ANY_RESOURCE = {
     ("*", "Describe"): "describing network interfaces and subnets has no resource to be limited to",
+    (
+        "*",
+        "Detach",
+    ): "Lambda asks the role for these rights before there is a network interface, and refuses a narrower one",
     (USER, "CheckTheAccount"): "the account's settings and lists have no ARN",
 }
 TABLE = "arn:aws:dynamodb:eu-west-1:111122223333:table/stack-Table-1ABC"
@@ -28,6 +32,26 @@ def test_no_statement_allows_a_wildcard_action(caller: str) -> None:
 def test_no_statement_allows_any_resource_unless_there_is_nothing_to_name(caller: str) -> None:
     wide = {one.sid for one in permissions(caller) if "*" in one.resources}
     assert {sid for sid in wide if (caller, sid) not in ANY_RESOURCE and ("*", sid) not in ANY_RESOURCE} == set()
+
+
+def test_lambda_may_detach_whatever_interface_it_made_and_the_code_may_not() -> None:
+    """Narrowed to network interfaces, creating a function in a network fails: only an account shows that."""
+    policy = template()["Resources"]["NetworkPolicy"]["Properties"]["PolicyDocument"]["Statement"]
+    detach = next(one for one in policy if one["Sid"] == "Detach")
+    assert "ec2:DeleteNetworkInterface" in detach["Action"]
+    assert detach["Resource"] == "*"
+    denied = next(one for one in policy if one["Effect"] == "Deny")
+    assert set(detach["Action"]) <= set(denied["Action"])
+
+
+def test_each_queue_has_a_policy_of_its_own_that_names_it_alone() -> None:
+    """SQS refuses a statement about two queues: moto does not."""
+    policies = list(resources("AWS::SQS::QueuePolicy").values())
+    assert len(policies) == 2
+    for policy in policies:
+        assert len(policy["Queues"]) == 1
+        for statement in policy["PolicyDocument"]["Statement"]:
+            assert isinstance(statement["Resource"], (str, dict))
 
 
 @pytest.mark.parametrize("caller", CALLERS)

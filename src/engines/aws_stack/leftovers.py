@@ -27,6 +27,12 @@ ABSENT = frozenset(
 )  # fmt: skip
 
 
+FUNCTIONS = (
+    "start-run", "conduct", "sweep", "monitor", "train", "combine", "prepare", "install-libraries", "predict",
+)  # fmt: skip
+"""What the template calls the functions, behind the stack's name; a test holds them together."""
+
+
 class Left(NamedTuple):
     """Something that is still there.
 
@@ -50,7 +56,8 @@ def find(account: Account, stack_name: str, resources: Sequence[tuple[str, str]]
     Args:
         resources: type and physical id of what it had.
     """
-    found = [Left("log group", name) for name in _log_groups(account, f"/aws/lambda/{stack_name}-")]
+    own = {f"/aws/lambda/{stack_name}-{function}" for function in FUNCTIONS}  # and no stack's that begins so
+    found = [Left("log group", name) for name in _log_groups(account, f"/aws/lambda/{stack_name}-") if name in own]
     for kind, physical in resources:
         if kind == "AWS::Lambda::LayerVersion" and physical.startswith("arn:"):
             found += _layer_versions(account, physical.rsplit(":", 1)[0])

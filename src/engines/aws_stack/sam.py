@@ -18,6 +18,9 @@ CHECKOUT = SOURCE_FOLDER.parent
 TEMPLATE = "template.yaml"
 STANDARD_ERROR = 2
 STACK_NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,99}")
+MAX_NEW_STACK_NAME = 64 - len("-install-libraries")
+"""Functions are called after the stack, by at most 64 characters."""
+
 _RESOURCE_TYPE = re.compile(r"^    Type: (AWS::\S+)$", re.MULTILINE)
 _PARAMETER = re.compile(r"(?P<name>[A-Za-z][A-Za-z0-9]*)=(?P<value>.*)", re.DOTALL)
 
@@ -59,6 +62,18 @@ def check_stack_name(name: str) -> str:
     """
     if not STACK_NAME.fullmatch(name):
         raise InvalidSetting("--stack-name", repr(name), "a letter, then up to 99 letters, digits and hyphens")
+    return name
+
+
+def check_new_stack_name(name: str) -> str:
+    """`name` if a stack of this application can be made under it.
+
+    Raises:
+        InvalidSetting: CloudFormation does not take it, or its functions' names would be too long.
+    """
+    if len(check_stack_name(name)) > MAX_NEW_STACK_NAME:
+        received = f"{name!r} has {len(name)} characters"
+        raise InvalidSetting("--stack-name", received, f"at most {MAX_NEW_STACK_NAME}: functions are called after it")
     return name
 
 

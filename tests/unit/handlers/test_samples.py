@@ -71,7 +71,7 @@ def test_the_stream_brings_rounds_and_runs_to_monitor() -> None:
 def test_failed_invocations_tell_which_and_why() -> None:
     timed_out, too_old = (read_failure(record, NAMES) for record in sample("conduct-failed")["Records"])
     assert timed_out is not None and timed_out.error is not None and timed_out.error.number == "E402"
-    assert too_old is not None and too_old.error is not None and too_old.error.number == "E401"
+    assert too_old is not None and too_old.error is None  # throttled: its offer stands until it expires
 
 
 def test_the_api_is_told_from_a_start() -> None:

@@ -60,7 +60,13 @@ class TestEvents:
         assert isinstance(services.invoker, Invocations) and services.invoker.sent == []
 
     def test_the_limits_are_the_environments(self, services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
-        limits = {"WORKERS": "3", "THREADS": "2", "TIME_LIMIT_S": "600", "MEMORY_MB": "2048"}
+        limits = {
+            "WORKERS": "8",
+            "RESERVED_CONCURRENCY": "3",
+            "THREADS": "2",
+            "TIME_LIMIT_S": "600",
+            "MEMORY_MB": "2048",
+        }
         for name, value in limits.items():
             monkeypatch.setenv(f"LAMBDAFIT_{name}", value)
         settings = services.store.load_run(start({"start": True, "workers": 5})["run_id"]).settings

@@ -23,8 +23,10 @@ from contracts.errors import (
     LambdafitError,
     LibrariesOutdated,
     NoRoomForLibraries,
+    ObjectNotFound,
+    ObjectsForbidden,
 )
-from contracts.ports import Objects
+from contracts.ports import ObjectFacts, Objects
 from fakes.folder_objects import FolderObjects
 from libraries import folders, load, unpack
 from libraries.install import install
@@ -112,6 +114,25 @@ def test_nothing_there_is_an_error_that_says_what_to_do(tmp_path: Path, source: 
     with pytest.raises(ArchiveNotFound) as caught:
         load.ensure(places(tmp_path, source, FolderObjects(tmp_path / "empty")))
     assert "lambdafit deploy" in caught.value.advice_given or "libraries.build" in caught.value.advice_given
+
+
+class Unlisted(FolderObjects):
+    """As S3 answers those who may not list the bucket: what is not there is forbidden."""
+
+    def head(self, key: str) -> ObjectFacts:
+        try:
+            return super().head(key)
+        except ObjectNotFound as error:
+            raise ObjectsForbidden(key, "403") from error
+
+
+def test_what_s3_will_not_say_is_missing_counts_as_missing(make_archive: Maker, tmp_path: Path) -> None:
+    objects = Unlisted(tmp_path / "bucket")
+    with pytest.raises(ArchiveNotFound, match="lambdafit deploy"):
+        load.ensure(places(tmp_path, "s3", objects))
+    objects.write(POINTER, b'{"digest": "abc"}')
+    with pytest.raises(ArchiveNotFound):
+        load.ensure(places(tmp_path, "s3", objects))
 
 
 def test_a_pointer_to_nothing_or_to_another_archive_is_an_error(make_archive: Maker, tmp_path: Path) -> None:

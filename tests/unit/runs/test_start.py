@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from contracts.errors import InvalidSetting, TooManyWorkers
 from contracts.settings import RunSettings
 from runs.recipe_summary import RecipeSummary
-from runs.start import EngineLimits, check_budget, complete_settings, warnings
+from runs.start import EngineLimits, check_budget, complete_settings, lambda_limits, warnings
 
 LIMITS = EngineLimits(concurrency=8, cores=8, time_limit_s=60.0, memory_mb=3_008)
 RECIPE = RecipeSummary(
@@ -79,6 +79,20 @@ def test_more_workers_than_examples_are_refused() -> None:
 
 def test_environments_share_the_cores_in_threads() -> None:
     assert (settings(workers=2).threads, settings(workers=8).threads, settings(workers=20).concurrency) == (4, 1, 8)
+
+
+def test_a_stack_allows_no_more_workers_than_its_ceiling() -> None:
+    limits = lambda_limits(workers=16, threads=2, time_limit_s=900.0, memory_mb=3_008)
+    with pytest.raises(TooManyWorkers, match="at most 16, the stack's ceiling"):
+        complete_settings({"workers": 17}, RECIPE, limits)
+    run = complete_settings({"workers": 16}, RECIPE, limits)
+    assert (run.concurrency, run.threads) == (16, 2)
+
+
+def test_what_reserved_concurrency_would_throttle_is_not_sent() -> None:
+    limits = lambda_limits(workers=16, threads=2, time_limit_s=900.0, memory_mb=3_008, reserved_concurrency=8)
+    run = complete_settings({"workers": 16}, RECIPE, limits)
+    assert (run.workers, run.concurrency, run.in_flight_per_place, run.threads) == (16, 8, 1, 2)
 
 
 def test_a_budget_below_one_attempt_is_refused_before_anything_is_written() -> None:

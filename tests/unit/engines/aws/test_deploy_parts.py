@@ -93,6 +93,12 @@ def test_stack_names_that_cloudformation_refuses(name: str) -> None:
         sam.check_stack_name(name)
 
 
+def test_a_new_stacks_functions_must_have_names_that_lambda_takes() -> None:
+    assert sam.check_new_stack_name("a" * 46) == "a" * 46
+    with pytest.raises(InvalidSetting, match="has 47 characters, expected at most 46"):
+        sam.check_new_stack_name("a" * 47)
+
+
 def test_our_own_template_is_read_as_it_is() -> None:
     template = sam.find_template().read_text()
     assert "WorkersCeiling" in sam.template_parameters(template)

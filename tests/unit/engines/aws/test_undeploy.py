@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,6 +14,7 @@ from engines.aws import AwsEngine
 from engines.aws_stack import leftovers
 from engines.aws_stack.account import Account
 from engines.aws_stack.leftovers import Left
+from engines.aws_stack.sam import find_template
 from engines.aws_stack.stack import describe, newest_deleted
 from engines.aws_stack.undeploy import Resource, Undeployment
 from fakes.deployed_stack import NAME, REGION, DeployedStack, client_error
@@ -79,16 +81,16 @@ def test_everything_goes(stack: DeployedStack, taken: Taken, engine: AwsEngine) 
     stack.s3.delete_object(Bucket=stack.bucket, Key="datasets/a")
     logs = boto3.client("logs", region_name=REGION)
     logs.create_log_group(logGroupName=f"/aws/lambda/{NAME}-sweep")
-    logs.create_log_group(logGroupName=f"/aws/lambda/{NAME}two-sweep")
+    others = [f"/aws/lambda/{NAME}-dev-sweep", f"/aws/lambda/{NAME}two-sweep"]
+    for other in others:
+        logs.create_log_group(logGroupName=other)
     assert taken.work.stop_runs() == 1
     assert stack.store.load_run(run_id).status == "CANCELLED"
     assert taken.work.empty_buckets() == 5  # two versions and a deletion of datasets/a, and the libraries
     taken.work.delete_stack()
     assert taken.work.remove_leftovers() == []
     assert describe(taken.account, NAME) is None
-    assert [group["logGroupName"] for group in logs.describe_log_groups()["logGroups"]] == [
-        f"/aws/lambda/{NAME}two-sweep"
-    ]
+    assert sorted(group["logGroupName"] for group in logs.describe_log_groups()["logGroups"]) == others
     assert boto3.client("s3", region_name=REGION).list_buckets()["Buckets"] == []
     assert f"Removed log group /aws/lambda/{NAME}-sweep" in taken.said
 
@@ -208,3 +210,8 @@ def test_objects_that_s3_refuses_to_delete_are_an_error(engine: AwsEngine, monke
     monkeypatch.setattr(engine.bucket._client, "delete_objects", lambda **_: answer)
     with pytest.raises(AwsRefused, match="s3://lambdafit-bucket/a: AccessDenied: locked"):
         engine.bucket.remove_all()
+
+
+def test_the_functions_of_the_template_are_those_whose_logs_go() -> None:
+    names = re.findall(r"FunctionName: !Sub \$\{AWS::StackName\}-([\w-]+)", find_template().read_text())
+    assert sorted(names) == sorted(leftovers.FUNCTIONS)
