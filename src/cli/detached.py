@@ -16,7 +16,7 @@ import click
 
 from cli.failure import EXIT_UNEXPECTED, echo_error
 from cli.flags import Flags, print_json
-from runs.recipes import SOURCE_FOLDER
+from runs.own_process import SOURCE_FOLDER
 
 PROGRAM = ("-m", "cli.main")
 LOG_NAME = "conductor.log"

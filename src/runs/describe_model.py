@@ -1,21 +1,18 @@
 """Describes a recipe's model and data by size, in a process of its own: `python -m runs.describe_model`.
 
 It builds the model, which takes TensorFlow, and reads the data if they are there; it writes nothing and downloads
-nothing. The question is one JSON object on the standard input, the answer one on what was the standard output.
+nothing.
 """
 
 from __future__ import annotations
 
 import math
-import os
-import sys
-import traceback
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from contracts.errors import ErrorRecord, LambdafitError
+from runs import own_process
 from runs.describe_recipe import DataPlaces, missing_bytes
 from training.datasets.fetch import check_source
 from training.datasets.source import DataSource, source_named
@@ -46,14 +43,6 @@ class ModelSizes(msgspec.Struct, frozen=True):
     test_examples: int
     example_bytes: int
     is_data_here: bool
-
-
-class ModelAnswer(msgspec.Struct, omit_defaults=True):
-    """Exactly one of `sizes` and `error`."""
-
-    sizes: ModelSizes | None = None
-    error: ErrorRecord | None = None
-    trace: str = ""
 
 
 def describe(question: ModelQuestion) -> ModelSizes:
@@ -93,21 +82,5 @@ def _data(source: DataSource, places: DataPlaces, input_shape: Any) -> tuple[int
     return source.train_examples or 0, source.test_examples or 0, math.prod(shape) * VALUE_BYTES + LABEL_BYTES, False
 
 
-def main() -> None:
-    """Answer and leave at once, as `runs.describe_recipe` does."""
-    answer_file = os.dup(1)
-    os.dup2(2, 1)
-    question = msgspec.json.decode(sys.stdin.buffer.read(), type=ModelQuestion)
-    try:
-        answer = ModelAnswer(sizes=describe(question))
-    except LambdafitError as error:
-        answer = ModelAnswer(error=error.record(), trace=traceback.format_exc())
-    with open(answer_file, "wb") as stream:  # noqa: PTH123 - a descriptor, not a path
-        stream.write(msgspec.json.encode(answer))
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(0)
-
-
 if __name__ == "__main__":
-    main()
+    own_process.answer(ModelQuestion, describe)

@@ -1,21 +1,15 @@
-"""Describes a user's recipe in a process of its own: `python -m runs.describe_recipe PATH`.
-
-The file may import TensorFlow, which must not weigh on the caller, and may print, which must not reach the answer:
-that is one JSON object on what was the standard output. The question is one on the standard input.
-"""
+"""Describes a user's recipe, in a process of its own: `python -m runs.describe_recipe`."""
 
 from __future__ import annotations
 
-import os
 import sys
-import traceback
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from contracts.errors import ErrorRecord, LambdafitError
+from runs import own_process
 from runs.recipe_summary import RecipeSummary
 from training.datasets.fetch import check_source
 from training.datasets.source import DataSource, source_named
@@ -31,18 +25,11 @@ class DataPlaces(msgspec.Struct, frozen=True):
 
 
 class Question(msgspec.Struct):
-    """What the process is asked: to override settings, and to check the recipe's own data set."""
+    """What the process is asked: to override a recipe's settings, and with `places` to check its own data set."""
 
+    recipe: str
     overrides: dict[str, str]
     places: DataPlaces | None
-
-
-class Answer(msgspec.Struct, omit_defaults=True):
-    """What the process says: exactly one of `summary` and `error`, and for people the error's traceback."""
-
-    summary: RecipeSummary | None = None
-    error: ErrorRecord | None = None
-    trace: str = ""
 
 
 def summarise_recipe(name_or_path: str, location: str, overrides: Mapping[str, Any]) -> RecipeSummary:
@@ -95,24 +82,12 @@ def missing_bytes(source: DataSource, data_folder: Path | None, downloads: Path)
     )
 
 
-def main() -> None:
-    """Answer and leave at once: nothing that a recipe started may hold the process up."""
-    answer_file = os.dup(1)
-    os.dup2(2, 1)
-    question = msgspec.json.decode(sys.stdin.buffer.read(), type=Question)
-    path = sys.argv[1]
-    try:
-        answer = Answer(summary=summarise_recipe(path, "", question.overrides))
-        if question.places is not None:
-            check_data(path, question.places)
-    except LambdafitError as error:
-        answer = Answer(error=error.record(), trace=traceback.format_exc())
-    with open(answer_file, "wb") as stream:  # noqa: PTH123 - a descriptor, not a path
-        stream.write(msgspec.json.encode(answer))
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(0)
+def _answer(question: Question) -> RecipeSummary:
+    summary = summarise_recipe(question.recipe, "", question.overrides)
+    if question.places is not None:
+        check_data(question.recipe, question.places)
+    return summary
 
 
 if __name__ == "__main__":
-    main()
+    own_process.answer(Question, _answer)

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Iterable
 
-import msgspec
-
-from contracts.errors import InvalidSetting, RecipeFailed, error_from_record
+from contracts.errors import InvalidSetting, RecipeFailed
 from contracts.records import Run
 from contracts.settings import RunSettings
-from runs.describe_model import VALIDATION_FRACTION, ModelAnswer, ModelQuestion, ModelSizes
+from runs.describe_model import VALIDATION_FRACTION, ModelQuestion, ModelSizes
 from runs.describe_recipe import DataPlaces
-from runs.recipes import LONGEST_OUTPUT, child_variables
+from runs.own_process import ask
 from runs.workload import Sizes
 
 
@@ -33,28 +29,13 @@ def built_sizes(recipe: str, settings: RunSettings, places: DataPlaces) -> Sizes
         InvalidSetting: there are more workers than examples.
     """
     question = ModelQuestion(recipe, settings.recipe_settings, settings.sync, settings.seed, places)
-    process = subprocess.run(
-        [sys.executable, "-P", "-m", "runs.describe_model"],
-        input=msgspec.json.encode(question),
-        capture_output=True,
-        env=child_variables(),
-        check=False,
+    found = ask(
+        "runs.describe_model",
+        question,
+        ModelSizes,
+        lambda how: RecipeFailed(recipe, f"{how} before the model was built"),
     )
-    printed = process.stderr.decode(errors="replace").strip()
-    try:
-        answer = msgspec.json.decode(process.stdout, type=ModelAnswer)
-    except msgspec.MsgspecError:
-        error = RecipeFailed(
-            recipe, f"its process ended with exit code {process.returncode} before the model was built"
-        )
-        error.add_note(printed[-LONGEST_OUTPUT:])
-        raise error from None
-    if answer.error is not None:
-        failed = error_from_record(answer.error)
-        failed.add_note("\n".join(part for part in (answer.trace, printed[-LONGEST_OUTPUT:]) if part))
-        raise failed
-    assert answer.sizes is not None  # noqa: S101 - one of the two is set
-    return _sizes(answer.sizes, settings)
+    return _sizes(found, settings)
 
 
 def _sizes(found: ModelSizes, settings: RunSettings) -> Sizes:

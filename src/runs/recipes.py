@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-import msgspec
 import xxhash
 
-from contracts.errors import RecipeFailed, error_from_record
+from contracts.errors import RecipeFailed
 from contracts.ports import SharedFiles
-from runs.describe_recipe import Answer, DataPlaces, Question, check_data, summarise_recipe
+from runs.describe_recipe import DataPlaces, Question, check_data, summarise_recipe
+from runs.own_process import ask
 from runs.recipe_summary import RecipeSummary
 from training.recipe import recipe_digest
-
-SOURCE_FOLDER = Path(__file__).resolve().parents[1]
-LONGEST_OUTPUT = 2_000
 
 
 def is_own(recipe: str) -> bool:
@@ -42,26 +36,10 @@ def describe(recipe: str, overrides: Mapping[str, str], places: DataPlaces | Non
     if not is_own(recipe):
         return summarise_recipe(recipe, recipe, overrides)
     recipe_digest(recipe)  # a missing file is no reason to start a process
-    process = subprocess.run(  # noqa: S603 - this very Python, and no shell
-        [sys.executable, "-P", "-m", "runs.describe_recipe", recipe],
-        input=msgspec.json.encode(Question(dict(overrides), places)),
-        capture_output=True,
-        env=child_variables(),
-        check=False,
+    question = Question(recipe, dict(overrides), places)
+    return ask(
+        "runs.describe_recipe", question, RecipeSummary, lambda how: RecipeFailed(recipe, f"{how} before it was read")
     )
-    printed = process.stderr.decode(errors="replace").strip()
-    try:
-        answer = msgspec.json.decode(process.stdout, type=Answer)
-    except msgspec.MsgspecError:
-        error = RecipeFailed(recipe, f"its process ended with exit code {process.returncode} before it was read")
-        error.add_note(printed[-LONGEST_OUTPUT:])
-        raise error from None
-    if answer.error is not None:
-        failed = error_from_record(answer.error)
-        failed.add_note("\n".join(part for part in (answer.trace, printed[-LONGEST_OUTPUT:]) if part))
-        raise failed
-    assert answer.summary is not None  # noqa: S101 - one of the two is set
-    return answer.summary
 
 
 def check_builtin_data(recipe: str, places: DataPlaces) -> None:
@@ -87,9 +65,3 @@ def keep(files: SharedFiles, recipe: str, summary: RecipeSummary) -> None:
     if xxhash.xxh3_128_hexdigest(source) != summary.digest:
         raise RecipeFailed(recipe, "it was changed while it was being read", "a file at rest", advice="Start again.")
     files.write(summary.location, [source], durable=True)
-
-
-def child_variables() -> dict[str, str]:
-    """The environment of a process that describes a recipe."""
-    path = os.pathsep.join(part for part in (str(SOURCE_FOLDER), os.environ.get("PYTHONPATH", "")) if part)
-    return os.environ | {"PYTHONPATH": path, "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "3")}

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from contracts.errors import DeployFailed, InvalidSetting, SamNotFound
-from runs.recipes import SOURCE_FOLDER
+from runs.own_process import SOURCE_FOLDER
 
 CHECKOUT = SOURCE_FOLDER.parent
 TEMPLATE = "template.yaml"

@@ -13,7 +13,7 @@ import pytest
 from cli_helpers import FakeEngine, last_line
 
 from cli import detached
-from runs.recipes import SOURCE_FOLDER
+from runs.own_process import SOURCE_FOLDER
 
 CHILD = """
 import os, sys
