@@ -7,6 +7,7 @@ import json
 import logging
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -26,7 +27,7 @@ LOOK_AGAIN_S = 5.0
 Tamper = Callable[[list[Record]], list[Record]]
 
 
-class EventSource(threading.Thread):
+class EventSource(threading.Thread, ABC):
     """What stream and queue mappings share."""
 
     def __init__(
@@ -80,9 +81,9 @@ class EventSource(threading.Thread):
                 LOG.exception("%s", self.name)
             seen = self._changes.wait_beyond(max(seen, now), LOOK_AGAIN_S)
 
+    @abstractmethod
     def _turn(self) -> bool:
         """Read and deal with what is there. Returns whether there was anything."""
-        raise NotImplementedError
 
     def _pause(self, seconds: float) -> bool:
         return not self._stopped.wait(seconds / self._speed)

@@ -47,4 +47,4 @@ def _rule(rule: Any, value: Any) -> bool:
                 return not _rule(argument, value)
             return value not in (argument if isinstance(argument, list) else [argument])
     # Numeric rules among them: DynamoDB's numbers are texts, which they never match.
-    raise NotImplementedError(f"filter rule {name!r}")
+    raise ValueError(f"filter rule {name!r}: of no use on a table's stream, or unknown")
