@@ -191,10 +191,10 @@ class Cloud:
                 raise TimeoutError(f"nothing within {patience_s:g} s")
             self.changes[service].wait_beyond(count, min(left_s, 1.0))
 
-    def kill(self, logical_id: str, pid: int) -> None:
-        """SIGKILL for one environment's process, out of the blue."""
+    def signal(self, logical_id: str, pid: int, number: signal.Signals) -> None:
+        """A signal for one environment's process, out of the blue."""
         assert pid in self.environments.pids(), f"{pid} is no process of {logical_id}"
-        os.kill(pid, signal.SIGKILL)
+        os.kill(pid, number)
 
     def calls(self) -> list[dict[str, Any]]:
         """All API calls up to now, as permissions that they need."""
