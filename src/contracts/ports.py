@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from contracts.errors import LambdafitError
-from contracts.records import RoundRecord, Run, SpanBatch, StepBatch, Task, TaskKey
+from contracts.records import PredictionBatch, RoundRecord, Run, SpanBatch, StepBatch, Task, TaskKey
 
 
 class Clock(Protocol):
@@ -129,10 +129,16 @@ class Telemetry(Protocol):
     def put_spans(self, run_id: str, batch: SpanBatch) -> None:
         """Store where an attempt's time went; the same again replaces itself."""
 
+    def put_predictions(self, run_id: str, batch: PredictionBatch) -> None:
+        """Store what a worker saw; the same parameters, worker and attempt again replace it."""
+
     def read_steps(self, run_id: str, cursor: str = "") -> tuple[Sequence[StepBatch], str]:
         """What came after `cursor`, and the next cursor: a text that only the store can read."""
 
     def read_spans(self, run_id: str, cursor: str = "") -> tuple[Sequence[SpanBatch], str]:
+        """What came after `cursor`, and the next cursor: a text that only the store can read."""
+
+    def read_predictions(self, run_id: str, cursor: str = "") -> tuple[Sequence[PredictionBatch], str]:
         """What came after `cursor`, and the next cursor: a text that only the store can read."""
 
 

@@ -253,7 +253,10 @@ class RoundRecord(Record, frozen=True, kw_only=True):
 
 
 class StepBatch(Record, frozen=True, kw_only=True):
-    """Many consecutive steps of one worker in one item. Lists are parallel, one entry a step."""
+    """Many consecutive steps of one worker in one item. Lists are parallel, one entry a step.
+
+    `accuracies` are those of each step's batch, 0 … 1; empty for regression and for older runs.
+    """
 
     worker_index: int
     round_index: int
@@ -263,6 +266,7 @@ class StepBatch(Record, frozen=True, kw_only=True):
     losses: tuple[float, ...]
     examples: tuple[int, ...]
     durations_ms: tuple[float, ...]
+    accuracies: tuple[float, ...] = ()
 
 
 class SpanBatch(Record, frozen=True, kw_only=True):
@@ -272,3 +276,24 @@ class SpanBatch(Record, frozen=True, kw_only=True):
     attempt: int
     request_id: str
     spans: tuple[Span, ...]
+
+
+class PredictionBatch(Record, frozen=True, kw_only=True):
+    """What one worker saw in its part of the validation split, with the parameters of round `parameters_round`.
+
+    The lists from `examples` to `images` are parallel, one entry a sample: its row in the validation split, its class,
+    the class predicted, and the model's certainty of it, 0 … 1. `images` are PNG or JPEG files, only beside the first
+    parameters that were validated, so that each is stored once. `confusion` holds (truth, predicted, count) over the
+    whole part, without the empty ones: at most 2,000, the largest.
+    """
+
+    worker_index: int
+    parameters_round: int
+    attempt: int
+    made_at: float
+    examples: tuple[int, ...]
+    truths: tuple[int, ...]
+    predicted: tuple[int, ...]
+    confidences: tuple[float, ...]
+    images: tuple[bytes, ...] = ()
+    confusion: tuple[tuple[int, int, int], ...] = ()

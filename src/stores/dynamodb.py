@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, TypeVar
 from msgspec.structs import replace
 
 from contracts.errors import RunExists, RunNotFound
-from contracts.records import Record, RoundRecord, Run, SpanBatch, StepBatch, Task, TaskKey
+from contracts.records import PredictionBatch, Record, RoundRecord, Run, SpanBatch, StepBatch, Task, TaskKey
 from stores import dynamodb_items as items
 from stores.dynamodb_items import Item
 from stores.dynamodb_table import (
@@ -201,14 +201,13 @@ class DynamoStore:
         """See `Telemetry.put_spans`."""
         self._table.put(items.spans_item(run_id, batch, self._now() + self._telemetry_s))
 
+    def put_predictions(self, run_id: str, batch: PredictionBatch) -> None:
+        """See `Telemetry.put_predictions`."""
+        self._table.put(items.predictions_item(run_id, batch, self._now() + self._telemetry_s))
+
     def read_steps(self, run_id: str, cursor: str = "") -> tuple[Sequence[StepBatch], str]:
         """See `Telemetry.read_steps`. In order of time, as far as the workers' clocks agree."""
-        try:
-            workers = self._shape(run_id).workers
-        except RunNotFound:
-            return [], cursor
-        parts = [part for part in _telemetry_parts(workers, 0) if part.startswith("train#")]
-        batches, cursor = self._read(run_id, items.STEPS, parts, cursor, StepBatch)
+        batches, cursor = self._read_workers(run_id, items.STEPS, cursor, StepBatch)
         return sorted(batches, key=lambda batch: batch.ended_at), cursor
 
     def read_spans(self, run_id: str, cursor: str = "") -> tuple[Sequence[SpanBatch], str]:
@@ -222,6 +221,19 @@ class DynamoStore:
         parts = _telemetry_parts(shape.workers, shape.slices)
         batches, cursor = self._read(run_id, items.SPANS, parts, cursor, SpanBatch)
         return sorted(batches, key=lambda batch: max((span.end_s for span in batch.spans), default=0.0)), cursor
+
+    def read_predictions(self, run_id: str, cursor: str = "") -> tuple[Sequence[PredictionBatch], str]:
+        """See `Telemetry.read_predictions`. In order of time, as far as the workers' clocks agree."""
+        batches, cursor = self._read_workers(run_id, items.PREDICTIONS, cursor, PredictionBatch)
+        return sorted(batches, key=lambda batch: batch.made_at), cursor
+
+    def _read_workers(self, run_id: str, prefix: str, cursor: str, of_type: type[_R]) -> tuple[list[_R], str]:
+        try:
+            workers = self._shape(run_id).workers
+        except RunNotFound:
+            return [], cursor
+        parts = [part for part in _telemetry_parts(workers, 0) if part.startswith("train#")]
+        return self._read(run_id, prefix, parts, cursor, of_type)
 
     def _read(
         self, run_id: str, prefix: str, parts: Sequence[str], cursor: str, of_type: type[_R]

@@ -5,7 +5,7 @@ writes a second. `data` is the record as JSON; the attributes beside it are what
 filters need to see.
 
     run#<id>              run | stage#00 … | task#000007#train#0003 | round#000007
-    run#<id>#train#0003   steps#000007#001#000000123 | spans#000007#00#001#<request>
+    run#<id>#train#0003   steps#000007#001#000000123 | spans#000007#00#001#<request> | predictions#000006#001
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from collections.abc import Iterable
 import msgspec
 
 from contracts.errors import ItemTooLarge, StoreCorrupted
-from contracts.records import Record, RoundRecord, Run, SpanBatch, StepBatch, Task, TaskKey
+from contracts.records import PredictionBatch, Record, RoundRecord, Run, SpanBatch, StepBatch, Task, TaskKey
 
 Item = dict[str, dict[str, str]]
 """An item or a key as DynamoDB's low-level interface has it: attribute → type → value."""
@@ -34,6 +34,7 @@ ROUNDS = "round#"
 STAGES = "stage#"
 STEPS = "steps#"
 SPANS = "spans#"
+PREDICTIONS = "predictions#"
 BEHIND_ALL = "~"
 """Sorts behind every character that a sort key here is made of."""
 
@@ -165,6 +166,13 @@ def spans_item(run_id: str, batch: SpanBatch, expires_at: float) -> Item:
     key = batch.key
     sort_key = f"{SPANS}{key.round_index:06d}#{key.generation:02d}#{batch.attempt:03d}#{batch.request_id}"
     return _telemetry_item(run_id, key, "spans", sort_key, batch, expires_at)
+
+
+def predictions_item(run_id: str, batch: PredictionBatch, expires_at: float) -> Item:
+    """What a worker saw in its part of the validation split. Pictures are base64 within the JSON."""
+    key = TaskKey(round_index=batch.parameters_round + 1, kind="train", index=batch.worker_index)
+    sort_key = f"{PREDICTIONS}{batch.parameters_round:06d}#{batch.attempt:03d}"
+    return _telemetry_item(run_id, key, "predictions", sort_key, batch, expires_at)
 
 
 def _telemetry_item(run_id: str, key: TaskKey, kind: str, sort_key: str, record: Record, expires_at: float) -> Item:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from contracts.errors import RunExists, RunNotFound
-from contracts.records import ENDED, Record, RoundRecord, Run, SpanBatch, StepBatch, Task, TaskKey
+from contracts.records import ENDED, PredictionBatch, Record, RoundRecord, Run, SpanBatch, StepBatch, Task, TaskKey
 from stores.sqlite_database import Database, encode
 
 _RUNS_SCHEMA = """
@@ -139,6 +139,11 @@ class SqliteStore:
         """See `Telemetry.put_spans`."""
         self._put(run_id, "spans", f"{batch.key}@{batch.attempt:03d}#{batch.request_id}", batch)
 
+    def put_predictions(self, run_id: str, batch: PredictionBatch) -> None:
+        """See `Telemetry.put_predictions`."""
+        key = f"{batch.parameters_round:06d}#{batch.worker_index:04d}#{batch.attempt:03d}"
+        self._put(run_id, "predictions", key, batch)
+
     def read_steps(self, run_id: str, cursor: str = "") -> tuple[Sequence[StepBatch], str]:
         """See `Telemetry.read_steps`."""
         return self._read(run_id, "steps", cursor, StepBatch)
@@ -146,6 +151,10 @@ class SqliteStore:
     def read_spans(self, run_id: str, cursor: str = "") -> tuple[Sequence[SpanBatch], str]:
         """See `Telemetry.read_spans`."""
         return self._read(run_id, "spans", cursor, SpanBatch)
+
+    def read_predictions(self, run_id: str, cursor: str = "") -> tuple[Sequence[PredictionBatch], str]:
+        """See `Telemetry.read_predictions`."""
+        return self._read(run_id, "predictions", cursor, PredictionBatch)
 
     def _put(self, run_id: str, kind: str, key: str, record: Record) -> None:
         with self._telemetry.transaction() as cursor:

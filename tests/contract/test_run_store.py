@@ -14,6 +14,7 @@ from contracts.records import (
     Best,
     Claim,
     FileRef,
+    PredictionBatch,
     Report,
     RoundRecord,
     Run,
@@ -190,12 +191,15 @@ def test_a_deleted_run_leaves_nothing(store: Store) -> None:
         store.save_task(run_id, Task(key=TRAIN, version=1))
         store.save_run(make_run(run_id, version=2), round_record(1))
         store.put_steps(run_id, step_batch(0))
+        store.put_predictions(run_id, prediction_batch(0))
     store.delete_run("r-0001")
     store.delete_run("r-0001")
     with pytest.raises(RunNotFound):
         store.load_run("r-0001")
     assert store.load_task("r-0001", TRAIN) is None
     assert store.load_rounds("r-0001") == [] and store.read_steps("r-0001")[0] == []
+    assert store.read_predictions("r-0001")[0] == []
+    assert store.read_predictions("r-0002")[0] == [prediction_batch(0)]
     assert len(store.read_steps("r-0002")[0]) == len(store.load_rounds("r-0002")) == 1
 
 
@@ -249,6 +253,35 @@ def test_spans_are_read_from_a_cursor_on(store: Store) -> None:
     assert store.read_spans("r-0001", cursor) == ([], cursor)
 
 
+def test_predictions_are_read_from_a_cursor_on_with_their_pictures(store: Store) -> None:
+    for run_id in ("r-0001", "r-0002"):
+        store.create_run(make_run(run_id))
+    store.put_predictions("r-0001", prediction_batch(0, images=(bytes(range(256)), b"\x89PNG\r\n")))
+    batches, cursor = store.read_predictions("r-0001")
+    assert batches == [prediction_batch(0, images=(bytes(range(256)), b"\x89PNG\r\n"))]
+    assert store.read_predictions("r-0001", cursor) == ([], cursor)
+    store.put_predictions("r-0001", prediction_batch(4))
+    store.put_predictions("r-0002", prediction_batch(2))
+    batches, later = store.read_predictions("r-0001", cursor)
+    assert batches == [prediction_batch(4)] and later != cursor
+    assert store.read_predictions("r-0001", later) == ([], later)
+    assert store.read_steps("r-0001")[0] == store.read_spans("r-0001")[0] == []
+
+
+def test_the_same_predictions_twice_count_once(store: Store) -> None:
+    store.create_run(make_run())
+    batches = [
+        prediction_batch(0),
+        prediction_batch(0, worker_index=0),
+        prediction_batch(0, attempt=2),
+        prediction_batch(1),
+    ]
+    for batch in [*batches, *batches]:
+        store.put_predictions("r-0001", batch)
+    found = store.read_predictions("r-0001")[0]
+    assert len(found) == 4 and all(batch in found for batch in batches)
+
+
 def round_record(index: int) -> RoundRecord:
     return RoundRecord(
         round_index=index,
@@ -274,6 +307,21 @@ def step_batch(first_step: int) -> StepBatch:
         examples=(4,),
         durations_ms=(1.25,),
     )
+
+
+def prediction_batch(parameters_round: int, **changes: object) -> PredictionBatch:
+    values: dict[str, object] = {
+        "worker_index": 1,
+        "parameters_round": parameters_round,
+        "attempt": 1,
+        "made_at": 1.5 + parameters_round,
+        "examples": (3, 5),
+        "truths": (1, 0),
+        "predicted": (1, 1),
+        "confidences": (0.75, 0.5),
+        "confusion": ((1, 1, 30), (0, 1, 2)),
+    }
+    return PredictionBatch(**(values | changes))  # type: ignore[arg-type]
 
 
 class TestSqliteAlone:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from contracts.errors import RunExists, RunNotFound
-from contracts.records import RoundRecord, Run, SpanBatch, StepBatch, Task, TaskKey
+from contracts.records import PredictionBatch, RoundRecord, Run, SpanBatch, StepBatch, Task, TaskKey
 
 
 def no_hook(_operation: str) -> None:
@@ -24,6 +24,7 @@ class MemoryStore:
         self.rounds: dict[tuple[str, int], RoundRecord] = {}
         self.steps: dict[tuple[str, str], tuple[int, StepBatch]] = {}
         self.spans: dict[tuple[str, str], tuple[int, SpanBatch]] = {}
+        self.predictions: dict[tuple[str, str], tuple[int, PredictionBatch]] = {}
         self._cursor = 0
 
     def create_run(self, run: Run) -> None:
@@ -89,7 +90,7 @@ class MemoryStore:
 
     def delete_run(self, run_id: str) -> None:
         self.runs.pop(run_id, None)
-        for table in (self.tasks, self.rounds, self.steps, self.spans):
+        for table in (self.tasks, self.rounds, self.steps, self.spans, self.predictions):
             for key in [key for key in table if key[0] == run_id]:
                 del table[key]  # type: ignore[attr-defined]
 
@@ -105,11 +106,19 @@ class MemoryStore:
         self._cursor += 1
         self.spans[run_id, f"{batch.key}@{batch.attempt}#{batch.request_id}"] = (self._cursor, _copy(batch))
 
+    def put_predictions(self, run_id: str, batch: PredictionBatch) -> None:
+        self._cursor += 1
+        key = f"{batch.parameters_round}#{batch.worker_index}#{batch.attempt}"
+        self.predictions[run_id, key] = (self._cursor, _copy(batch))
+
     def read_steps(self, run_id: str, cursor: str = "") -> tuple[Sequence[StepBatch], str]:
         return _after(self.steps, run_id, cursor)
 
     def read_spans(self, run_id: str, cursor: str = "") -> tuple[Sequence[SpanBatch], str]:
         return _after(self.spans, run_id, cursor)
+
+    def read_predictions(self, run_id: str, cursor: str = "") -> tuple[Sequence[PredictionBatch], str]:
+        return _after(self.predictions, run_id, cursor)
 
 
 def _after[R](table: dict[tuple[str, str], tuple[int, R]], run_id: str, cursor: str) -> tuple[list[R], str]:
