@@ -11,10 +11,11 @@ from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
-from cli import screens, words
+from cli import screens
 from cli.console import make_table, output
 from cli.flags import Flags, print_json
 from cli.runs_place import open_runs
+from runs import words
 from runs.bill import Bill, KeptLine, make_bill
 from runs.ec2 import MachineCost
 from runs.idle import idle_cost

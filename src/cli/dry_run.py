@@ -10,13 +10,14 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from cli import screens, words
+from cli import screens
 from cli.console import output
 from cli.cost_screen import as_data, assumptions, lines_table, machines_table
 from cli.failure import echo_error
 from cli.flags import Flags, print_json
 from cli.runs_place import Runs
 from contracts.settings import RunSettings
+from runs import words
 from runs.describe_recipe import DataPlaces
 from runs.estimate import Estimate, assumed_step_time, estimate, measured_sizes, measured_step_time
 from runs.planned_sizes import built_sizes, like_before

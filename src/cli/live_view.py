@@ -10,8 +10,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from cli import words
 from cli.follow import Snapshot, WorkerNow, WorkerState
+from runs import words
 
 MOST_WORKER_LINES = 8
 OTHER_LINES = 6

@@ -10,12 +10,12 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from cli import words
 from cli.console import is_interactive, make_table, messages, output
 from cli.flags import Flags, print_json
 from cli.runs_place import open_runs
 from contracts.errors import InvalidImage, ModelNotReady
 from contracts.records import Run
+from runs import words
 
 SURE = 0.8
 

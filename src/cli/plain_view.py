@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from cli import words
 from cli.failure import echo_error
 from cli.follow import Snapshot
+from runs import words
 
 BETWEEN_LINES_S = 5.0
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from cli.console import output
 from cli.flags import Flags
 from cli.runs_place import open_runs
-from cli.words import ending
 from runs.control import cancel
+from runs.words import ending
 
 
 def stop_run(name: str, flags: Flags) -> None:

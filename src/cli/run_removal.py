@@ -9,9 +9,9 @@ import click
 from cli.console import output
 from cli.flags import Flags
 from cli.runs_place import Runs, open_runs
-from cli.words import count, recipe, status
 from contracts.errors import RunNotFound, RunOfOtherStack
 from contracts.identifiers import RUN_ID
+from runs.words import count, recipe, status
 
 
 def remove_runs(names: Sequence[str], flags: Flags, *, all_finished: bool, ask: bool) -> int:

@@ -10,13 +10,14 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from cli import screens, words
+from cli import screens
 from cli.console import make_table, output
 from cli.failure import print_error
 from cli.flags import Flags, print_json
 from cli.result import answer
 from cli.runs_place import open_runs
 from contracts.records import RoundRecord, Run
+from runs import words
 from runs.summary import IDLE, SPAN_ORDER, RunSummary, Tally, load, summarise
 
 MOST_WORKERS = 32

@@ -9,11 +9,11 @@ from datetime import datetime
 from rich.table import Table
 from rich.text import Text
 
-from cli import words
 from cli.console import make_table, output
 from cli.flags import Flags, print_json
 from cli.runs_place import NO_RUNS, open_runs
 from contracts.records import Run
+from runs import words
 
 COLUMNS = ("run", "recipe", "state", "workers", "rounds", "loss", "accuracy", "cost", "started")
 LEFT_OUT = ((70, ("recipe", "started")), (92, ("rounds", "loss")), (115, ("workers", "cost")))

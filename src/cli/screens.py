@@ -9,8 +9,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from cli import words
 from contracts.records import Run
+from runs import words
 from runs.summary import IDLE, RunSummary
 
 BAR_WIDTH = 24

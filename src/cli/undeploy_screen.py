@@ -9,12 +9,12 @@ import click
 from cli.console import output
 from cli.failure import echo_error
 from cli.flags import Flags, print_json
-from cli.words import count
 from contracts.errors import InvalidSetting, StackNotFound, UndeployIncomplete
 from engines.aws_stack.account import Account
 from engines.aws_stack.sam import check_stack_name
 from engines.aws_stack.stack import describe, newest_deleted
 from engines.aws_stack.undeploy import Undeployment
+from runs.words import count
 
 OURS = ("AWS::Lambda::Function", "AWS::DynamoDB::Table", "AWS::EFS::FileSystem")
 """A stack without one of these was not made from our template."""

@@ -12,7 +12,6 @@ from cli_helpers import PLAN, RunsInStore, finished, interrupted
 from msgspec.structs import replace
 from rich.console import Console
 
-from cli import words
 from cli.display import Display, NoView, choose_view
 from cli.flags import Flags
 from cli.follow import Follower, Snapshot, total_steps
@@ -20,6 +19,7 @@ from cli.live_view import LiveView, picture
 from cli.plain_view import PlainView
 from contracts.errors import NotFinite, RunNotFound
 from contracts.records import Claim, Report, Run, StepBatch, Task, TaskKey
+from runs import words
 
 
 class Clock:
