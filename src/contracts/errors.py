@@ -115,6 +115,17 @@ class NotResumable(LambdafitError):
     advice = "Only an interrupted, failed, stopped or budget-stopped run can go on; start a new one."
 
 
+class ReadOnly(LambdafitError):
+    number = "E111"
+    advice = "Use the command line, or start the dashboard without --read-only."
+
+
+class CommandHung(LambdafitError):
+    number = "E112"
+    retryable = True
+    advice = "It was ended. Try again, or run the same command in a terminal, where it shows what it waits for."
+
+
 # --- 2: what a run computed or stored ----------------------------------------------------------------------
 
 
