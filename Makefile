@@ -6,7 +6,7 @@ BENCHMARKS = $(subst _,-,$(patsubst benchmarks/bench_%.py,bench-%,$(wildcard ben
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
-.PHONY: help demo setup programs test rehearsal sam-local check format requirements clean
+.PHONY: help demo dashboard setup programs test rehearsal sam-local check format requirements clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -17,6 +17,10 @@ demo: setup ## train a model on real digits with four workers on this machine
 	@echo
 	@echo 'Rounds and costs:     .venv/bin/lambdafit runs show latest'
 	@echo 'Save the Keras model: .venv/bin/lambdafit export latest --to keras --output digits.keras'
+	@echo 'Look at it:           make dashboard    (http://127.0.0.1:8501/convergence?run=latest)'
+
+dashboard: setup ## open the dashboard on the newest run; DASHBOARD_ARGS='--port 9000 --read-only' passes through
+	.venv/bin/lambdafit dashboard $(DASHBOARD_ARGS)
 
 setup: ## find or fetch a Python, install everything into .venv
 	@sh scripts/setup.sh

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from cli.cost_command import cost
+from cli.dashboard_command import dashboard
 from cli.data_commands import data
 from cli.flags import Flags, Group, set_flag
 from cli.machine_commands import doctor, invoke, recipes
@@ -67,7 +68,7 @@ def main() -> None:
     """
 
 
-MODELS = (train, watch, logs, runs, cost, predict, evaluate, export, recipes)
+MODELS = (train, watch, dashboard, logs, runs, cost, predict, evaluate, export, recipes)
 PLACES = (doctor, invoke, deploy, undeploy, data)
 
 for command in (*MODELS, *PLACES):

@@ -468,6 +468,12 @@ class AwsRefused(LambdafitError):
     advice = "AWS says why. `lambdafit doctor --engine aws` looks at the whole stack."
 
 
+class DashboardNotStarted(LambdafitError):
+    number = "E461"
+    advice = "`lambdafit dashboard --port 0` takes any free port; --debug shows what the server printed."
+
+
+
 # --- 5: limits that were set -------------------------------------------------------------------------------
 
 
