@@ -86,7 +86,9 @@ def assumed_step_time(sizes: Sizes, settings: RunSettings) -> StepTime:
 def measured_step_time(history: RunHistory, settings: RunSettings) -> StepTime | None:
     """A step's time as an earlier run had it, in proportion to the batch; None where it recorded no steps."""
     seconds = sum(sum(batch.durations_ms) for batch in history.steps) / 1000
+    seconds += sum(packed.step_s for packed in history.packed_steps)
     examples = sum(sum(batch.examples) for batch in history.steps)
+    examples += sum(packed.examples for packed in history.packed_steps)
     if not examples or not seconds:
         return None
     before = history.run.settings

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, pairwise
+from typing import NamedTuple
 
 from contracts.ports import RunStore, Telemetry
 from contracts.records import AttemptRecord, RoundRecord, Run, SpanBatch, StepBatch, Task, TaskKind
@@ -24,15 +25,36 @@ KIND_ORDER: tuple[TaskKind, ...] = ("prepare", "initialise", "train", "combine",
 Interval = tuple[float, float]
 
 
+class PackedSteps(NamedTuple):
+    """Many batches of steps of one worker, summed up: all that a summary or a bill takes from them.
+
+    Between `began_at` and `ended_at` no silence was longer than `UNATTENDED_GAP_S`. `table_writes` and `table_bytes`
+    are sums over the batches, as `runs.table_units` counts each.
+    """
+
+    worker_index: int
+    steps: int
+    examples: int
+    step_s: float
+    began_at: float
+    ended_at: float
+    table_writes: int
+    table_bytes: int
+
+
 @dataclass(frozen=True)
 class RunHistory:
-    """All that a store knows of one run. `tasks` are those of every round."""
+    """All that a store knows of one run. `tasks` are those of every round.
+
+    `packed_steps` are steps that are not in `steps`: whoever follows a run for long keeps no batches.
+    """
 
     run: Run
     tasks: Sequence[Task]
     rounds: Sequence[RoundRecord]
     spans: Sequence[SpanBatch]
     steps: Sequence[StepBatch]
+    packed_steps: Sequence[PackedSteps] = ()
 
 
 @dataclass
@@ -140,6 +162,10 @@ def summarise(history: RunHistory, now: float) -> RunSummary:
         for tally in _tallies("train", steps.worker_index, kinds, workers):
             tally.steps += len(steps.losses)
             tally.step_s += sum(steps.durations_ms) / 1000
+    for packed in history.packed_steps:
+        for tally in _tallies("train", packed.worker_index, kinds, workers):
+            tally.steps += packed.steps
+            tally.step_s += packed.step_s
     return RunSummary(
         run=run,
         elapsed_s=elapsed_s,
@@ -190,6 +216,7 @@ def _activity(history: RunHistory) -> Iterable[Interval]:
     yield from ((task.claim.claimed_at, task.claim.claimed_at) for task in history.tasks if task.claim)
     for batch in history.steps:
         yield batch.ended_at - sum(batch.durations_ms) / 1000, batch.ended_at
+    yield from ((packed.began_at, packed.ended_at) for packed in history.packed_steps)
 
 
 def _attended_s(run: Run, activity: Sequence[Interval], now: float) -> float:

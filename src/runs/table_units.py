@@ -74,7 +74,9 @@ def table_units(history: RunHistory) -> TableUnits:
     for index, of_round in tasks.items():
         found = found.plus(round_units(history.run, run_bytes, of_round, rounds.get(index)))
     telemetry = [record_bytes(batch) for batch in (*history.steps, *history.spans)]
-    return found.plus(TableUnits(sum(map(write_units, telemetry)), 0, sum(telemetry), 0))
+    writes = sum(map(write_units, telemetry)) + sum(packed.table_writes for packed in history.packed_steps)
+    stored = sum(telemetry) + sum(packed.table_bytes for packed in history.packed_steps)
+    return found.plus(TableUnits(writes, 0, stored, 0))
 
 
 def round_units(run: Run, run_bytes: float, tasks: Sequence[Task], record: RoundRecord | None) -> TableUnits:

@@ -1,0 +1,272 @@
+"""What is known of one run, as it comes in, and what pages are shown of it: a snapshot."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
+from types import MappingProxyType
+from typing import NamedTuple
+
+from contracts.records import PredictionBatch, RoundRecord, Run, SpanBatch, StepBatch, Task, TaskKey
+from dashboard.queries.source import Source
+from dashboard.queries.step_grid import StepGrid, Steps
+from runs.summary import UNATTENDED_GAP_S, PackedSteps, RunHistory
+from runs.table_units import record_bytes, write_units
+
+__all__ = ["RunData", "RunSnapshot", "Steps"]
+
+MAX_CHANGES = 512
+FINISHED_TASKS = frozenset({"DONE", "FAILED"})
+
+
+class Change(NamedTuple):
+    """At this revision the columns from here on changed."""
+
+    revision: int
+    first_column: int
+
+
+class RunSnapshot(NamedTuple):
+    """One run at one moment. Cheap to make and to hand on: the steps are windows, not copies.
+
+    Args:
+        revision: grows whenever anything has changed; no two runs of a process share one.
+        read_at: when it was read, in s since 1970.
+        newest_at: the newest time that anything in it speaks of, in s since 1970.
+        tasks: those of every round.
+        conducted: whether it was being worked at.
+        changes: what `first_changed_column` goes by.
+        packed_steps: what `history` gives in place of the batches.
+    """
+
+    run: Run
+    revision: int
+    read_at: float
+    newest_at: float
+    steps: Steps
+    rounds: tuple[RoundRecord, ...]
+    tasks: Mapping[TaskKey, Task]
+    spans: tuple[SpanBatch, ...]
+    predictions: tuple[PredictionBatch, ...]
+    conducted: bool
+    source: Source
+    changes: tuple[Change, ...] = ()
+    packed_steps: tuple[PackedSteps, ...] = ()
+
+    @property
+    def columns(self) -> int:
+        """How many steps of the run have begun to come in."""
+        return len(self.steps.round_index)
+
+    def first_changed_column(self, since_revision: int) -> int:
+        """Columns before it are as they were at that revision; the number of columns if none changed."""
+        changed = (change.first_column for change in self.changes if change.revision > since_revision)
+        return min(chain(changed, (self.columns,)))
+
+    def history(self) -> RunHistory:
+        """For `runs.summary` and `runs.bill`: what `runs.summary.load` would give them, without the single steps."""
+        return RunHistory(
+            run=self.run,
+            tasks=list(self.tasks.values()),
+            rounds=self.rounds,
+            spans=self.spans,
+            steps=(),
+            packed_steps=self.packed_steps,
+        )
+
+
+class RunData:
+    """All of one run that has been read so far. For one thread at a time."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.rounds: list[RoundRecord] = []
+        self.settled_through = -1
+        self._settled: dict[TaskKey, Task] = {}
+        self._unsettled: dict[int, Mapping[TaskKey, Task]] = {}
+        self._spans: dict[tuple[TaskKey, int, str], SpanBatch] = {}
+        self._predictions: dict[tuple[int, int], PredictionBatch] = {}
+        self._grid = StepGrid(run.settings.workers)
+        self._sums = [_StepSums(worker) for worker in range(run.settings.workers)]
+        self._changes: list[Change] = []
+        self._first_changed: int | None = None
+        self._newest_at = 0.0
+        self.use_run(run)
+
+    @property
+    def last_round(self) -> int:
+        """The newest committed round that was read; 0 where there is none."""
+        return self.rounds[-1].round_index if self.rounds else 0
+
+    def use_run(self, run: Run) -> bool:
+        """The run as it is now. Returns whether it has changed."""
+        changed = run.version != self.run.version
+        self.run = run
+        self._grid.use_plan(run)
+        self._heard(run.created_at, run.started_at, run.ended_at)
+        return changed
+
+    def add_rounds(self, rounds: Sequence[RoundRecord]) -> bool:
+        """Rounds committed since. Returns whether there are any."""
+        self.rounds += rounds
+        self._heard(*(record.committed_at for record in rounds))
+        return bool(rounds)
+
+    def use_tasks(self, round_index: int, tasks: Mapping[TaskKey, Task]) -> bool:
+        """The tasks of a round that was not settled. Returns whether one has changed."""
+        before = self._unsettled.get(round_index, {})
+        changed = _versions(before) != _versions(tasks)
+        self._unsettled[round_index] = tasks
+        for task in tasks.values():
+            self._heard(*(record.ended_at for record in task.history), task.claim.claimed_at if task.claim else 0.0)
+        return changed
+
+    def settle(self, latest_open: int) -> None:
+        """Rounds whose tasks will not change any more are not read again.
+
+        Args:
+            latest_open: rounds before this one count as settled, whatever their tasks say.
+        """
+        for index in range(self.settled_through + 1, self.run.round_index):
+            tasks = self._unsettled.get(index)
+            if tasks is None or (index >= latest_open and not _all_finished(tasks)):
+                return
+            self._settled |= tasks
+            del self._unsettled[index]
+            self.settled_through = index
+
+    def add_steps(self, batches: Iterable[StepBatch]) -> bool:
+        """Steps that have come in. Returns whether there are any.
+
+        Raises:
+            StoreCorrupted: they cannot be of this run.
+        """
+        changed = False
+        for batch in batches:
+            column = self._grid.put(batch)
+            self._first_changed = column if self._first_changed is None else min(column, self._first_changed)
+            self._sums[batch.worker_index].add(batch)
+            self._heard(batch.ended_at)
+            changed = True
+        return changed
+
+    def add_spans(self, batches: Iterable[SpanBatch]) -> bool:
+        """Spans that have come in. Returns whether there are any."""
+        changed = False
+        for batch in batches:
+            self._spans[batch.key, batch.attempt, batch.request_id] = batch
+            self._heard(*(span.end_s for span in batch.spans))
+            changed = True
+        return changed
+
+    def add_predictions(self, batches: Iterable[PredictionBatch]) -> bool:
+        """Predictions that have come in: the last attempt's count. Returns whether there are any."""
+        changed = False
+        for batch in batches:
+            self._predictions[batch.parameters_round, batch.worker_index] = batch
+            self._heard(batch.made_at)
+            changed = True
+        return changed
+
+    def snapshot(self, revision: int, read_at: float, conducted: bool, source: Source) -> RunSnapshot:
+        """What there is now, under a revision that no snapshot had before."""
+        if self._first_changed is not None:
+            self._note(Change(revision, self._first_changed))
+            self._first_changed = None
+        return RunSnapshot(
+            run=self.run,
+            revision=revision,
+            read_at=read_at,
+            newest_at=self._newest_at,
+            steps=self._grid.steps(),
+            rounds=tuple(self.rounds),
+            tasks=MappingProxyType(self._all_tasks()),
+            spans=tuple(self._spans.values()),
+            predictions=tuple(self._predictions.values()),
+            conducted=conducted,
+            source=source,
+            changes=tuple(self._changes),
+            packed_steps=tuple(chain.from_iterable(sums.packed for sums in self._sums)),
+        )
+
+    def _all_tasks(self) -> dict[TaskKey, Task]:
+        tasks = self._settled.copy()
+        for index in sorted(self._unsettled):
+            tasks |= self._unsettled[index]
+        return tasks
+
+    def _note(self, change: Change) -> None:
+        """Only changes that reach further back than all later ones matter."""
+        while self._changes and self._changes[-1].first_column >= change.first_column:
+            self._changes.pop()
+        self._changes.append(change)
+        if len(self._changes) > MAX_CHANGES:  # the two oldest become one that is never too late
+            oldest, second = self._changes[:2]
+            self._changes[:2] = [Change(second.revision, oldest.first_column)]
+
+    def _heard(self, *times: float) -> None:
+        self._newest_at = max(self._newest_at, *times, 0.0)
+
+
+class _StepSums:
+    """One worker's steps summed up for the bill: one record for each stretch without a long silence."""
+
+    def __init__(self, worker_index: int) -> None:
+        self._worker_index = worker_index
+        self._round_index = 0
+        self._seen: set[tuple[int, int]] = set()
+        self.packed: list[PackedSteps] = []
+
+    def add(self, batch: StepBatch) -> None:
+        """Count a batch. One that is stored anew, as a repeated write is, counts once."""
+        if batch.round_index > self._round_index:
+            self._round_index = batch.round_index
+            self._seen.clear()
+        which = (batch.attempt, batch.first_step)
+        if batch.round_index == self._round_index:
+            if which in self._seen:
+                return
+            self._seen.add(which)
+        sums = self._packed(batch)
+        last = self.packed[-1] if self.packed else None
+        if last is None or sums.began_at > last.ended_at + UNATTENDED_GAP_S or (
+            sums.ended_at < last.began_at - UNATTENDED_GAP_S
+        ):  # fmt: skip
+            self.packed.append(sums)
+        else:
+            self.packed[-1] = _joined(last, sums)
+
+    def _packed(self, batch: StepBatch) -> PackedSteps:
+        step_s = sum(batch.durations_ms) / 1000
+        size = record_bytes(batch)
+        return PackedSteps(
+            worker_index=self._worker_index,
+            steps=len(batch.losses),
+            examples=sum(batch.examples),
+            step_s=step_s,
+            began_at=batch.ended_at - step_s,
+            ended_at=batch.ended_at,
+            table_writes=write_units(size),
+            table_bytes=size,
+        )
+
+
+def _joined(one: PackedSteps, two: PackedSteps) -> PackedSteps:
+    return PackedSteps(
+        worker_index=one.worker_index,
+        steps=one.steps + two.steps,
+        examples=one.examples + two.examples,
+        step_s=one.step_s + two.step_s,
+        began_at=min(one.began_at, two.began_at),
+        ended_at=max(one.ended_at, two.ended_at),
+        table_writes=one.table_writes + two.table_writes,
+        table_bytes=one.table_bytes + two.table_bytes,
+    )
+
+
+def _versions(tasks: Mapping[TaskKey, Task]) -> list[tuple[TaskKey, int]]:
+    return [(key, task.version) for key, task in tasks.items()]
+
+
+def _all_finished(tasks: Mapping[TaskKey, Task]) -> bool:
+    return all(task.status in FINISHED_TASKS for task in tasks.values())
