@@ -119,6 +119,7 @@ class RunFolder:
     def remove(self, run_id: str) -> None:
         """See `Runs.remove`."""
         self.files.remove(run_folder(run_id))
+        self.files.give_up_spares()  # whoever removes runs wants the room
         shutil.rmtree(self.home.log_folder(run_id), ignore_errors=True)
         if self.exists:
             self.store.delete_run(run_id)

@@ -111,6 +111,8 @@ class LocalEngine:
         self._lock = HomeLock(home)
         self._lock.acquire(f"run {log_name}")
         environment = home.environment(data, run_settings.threads)
+        self._files = FolderFiles(environment.shared_folder, keep_spares=True)
+        self._files.give_up_spares()  # of an engine that crashed
         self._ended: queue.SimpleQueue[Invocation | None] = queue.SimpleQueue()
         self._interrupted = False
         self._functions = LocalLambda(
@@ -125,12 +127,12 @@ class LocalEngine:
                 "LAMBDAFIT_TABLE": "",
                 "LAMBDAFIT_BUCKET": "",
                 "LAMBDAFIT_SHARED": "",
+                "LAMBDAFIT_SPARES": "true",
             },
         )
         store = SqliteStore(environment.store_file)
-        files = FolderFiles(environment.shared_folder)
         clock, randomness = wiring.SystemClock(), wiring.SystemRandomness()
-        self.services = Services(store, store, files, self, clock, randomness)
+        self.services = Services(store, store, self._files, self, clock, randomness)
 
     def __enter__(self) -> Self:
         return self
@@ -183,6 +185,7 @@ class LocalEngine:
     def stop(self) -> None:
         """End all processes and give the home back. What they were at is resumed by the next engine."""
         self._functions.stop()
+        self._files.give_up_spares()
         self._lock.release()
 
     def _refusal(self, function: str, event: Mapping[str, Any]) -> LambdafitError | None:

@@ -32,6 +32,7 @@ class FunctionEnvironment(msgspec.Struct, frozen=True, kw_only=True):
         threads: of TensorFlow in one execution environment.
         table: the DynamoDB table; without one the store is SQLite in `home`.
         shared: the root of the shared files: the file system's mount; by default in `home`.
+        spares: on one machine, let new files overwrite those that were removed (`stores.shared_files`).
         bucket: the S3 bucket of data sets, recipes, libraries and exports.
         libraries: where TensorFlow is: empty where it is installed, `s3`, `efs`, or the path of an archive.
         train_function: name or ARN, as `combine_function` and `prepare_function`, for those who reconcile.
@@ -49,6 +50,7 @@ class FunctionEnvironment(msgspec.Struct, frozen=True, kw_only=True):
     threads: Positive = 1
     table: str = ""
     shared: str = ""
+    spares: bool = False
     bucket: str = ""
     libraries: str = ""
     train_function: FunctionName = ""

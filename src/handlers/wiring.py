@@ -112,7 +112,7 @@ def services() -> Services:
     """The ports of this execution environment: made once, kept warm."""
     known = environment()
     store = _dynamo_store(known) if known.table else SqliteStore(known.store_file)
-    files = FolderFiles(known.shared_folder)
+    files = FolderFiles(known.shared_folder, keep_spares=known.spares and not known.table)
     return Services(store, store, files, _invoker(known), SystemClock(), SystemRandomness())
 
 

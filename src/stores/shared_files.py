@@ -13,10 +13,7 @@ from typing import Any, Self
 
 from contracts.errors import DiskFull, HomeNotWritable, LambdafitError, TornFile
 from contracts.identifiers import check_relative_path
-
-FOLDER_MODE = 0o700
-FILE_MODE = 0o600
-TEMPORARY_SUFFIX = ".part"
+from stores.spare_files import FILE_MODE, FOLDER_MODE, TEMPORARY_SUFFIX, SpareFiles
 
 
 class OpenDescriptor:
@@ -44,20 +41,53 @@ class OpenDescriptor:
 
 
 class FolderFiles:
-    """Implements `contracts.ports.SharedFiles` below one folder."""
+    """Implements `contracts.ports.SharedFiles` below one folder.
 
-    def __init__(self, root: Path) -> None:
+    Args:
+        root: made when something is written.
+        keep_spares: let large files that are removed be overwritten by later ones. For one machine's engine alone, and
+            it gives them up when it ends: on a network file system another client may answer from what it has
+            cached of the file that was.
+    """
+
+    def __init__(self, root: Path, *, keep_spares: bool = False) -> None:
         self._root = root.resolve()
+        self._spares = SpareFiles(self._root)
+        self._keep_spares = keep_spares
 
     def write(self, path: str, buffers: Iterable[Any], *, durable: bool) -> int:
         """See `SharedFiles.write`."""
+        if not self._keep_spares:
+            return self._write(path, buffers, durable=durable)
+        again = isinstance(buffers, Sequence)  # anything else has been read as far as it was written
+        # What must survive a loss of power is always a new file: its name and its blocks have no past.
+        spare_bytes = _total_bytes(buffers) if isinstance(buffers, Sequence) and not durable else 0
+        try:
+            return self._write(path, buffers, durable=durable, spare_bytes=spare_bytes)
+        except DiskFull:
+            self.give_up_spares()
+            if not again:
+                raise
+        except HomeNotWritable:
+            if not spare_bytes:
+                raise
+        return self._write(path, buffers, durable=durable)
+
+    def give_up_spares(self) -> None:
+        """Remove all spares, whoever keeps them. Never an error."""
+        self._spares.give_up()
+
+    def _write(self, path: str, buffers: Iterable[Any], *, durable: bool, spare_bytes: int = 0) -> int:
+        """As `write`, over a spare if there is one that may hold `spare_bytes` (0: always a new file)."""
         target = self._resolve(path)
         temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}{TEMPORARY_SUFFIX}")
         left = temporary
         try:
             target.parent.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
             written = 0
-            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE)
+            spare = self._spares.take(temporary, spare_bytes) if spare_bytes else None
+            new = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+            descriptor = os.open(temporary, new, FILE_MODE) if spare is None else spare
             try:
                 for buffer in buffers:
                     written += _write_all(descriptor, memoryview(buffer).cast("B"))
@@ -111,6 +141,11 @@ class FolderFiles:
     def remove(self, path: str) -> None:
         """See `SharedFiles.remove`."""
         target = self._resolve(path)
+        if self._keep_spares:
+            # Also what was durable. The loss of power may bring its name back over other bytes; but before anything
+            # is cleared, the run store has been made durable in a state that no longer names it (`runs.combine.clear`),
+            # and a file that its own execution takes back was never named (`runs.execute`).
+            self._spares.keep_all(target)
         try:
             if target.is_dir() and not target.is_symlink():
                 shutil.rmtree(target, ignore_errors=False)
@@ -134,6 +169,10 @@ def _write_all(descriptor: int, view: memoryview) -> int:
     while done < len(view):  # one call writes at most 2 GiB
         done += os.write(descriptor, view[done:])
     return done
+
+
+def _total_bytes(buffers: Sequence[Any]) -> int:
+    return sum(memoryview(buffer).nbytes for buffer in buffers)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -12,12 +12,20 @@ import pytest
 from contracts.errors import DiskFull, HomeNotWritable, InvalidMessage, TornFile
 from contracts.ports import SharedFiles
 from fakes.memory_files import MemoryFiles
+from stores import spare_files
 from stores.shared_files import FolderFiles
 
 
-@pytest.fixture(params=["folder", "memory"])
-def files(request: pytest.FixtureRequest, tmp_path: Path) -> SharedFiles:
-    return FolderFiles(tmp_path / "shared") if request.param == "folder" else MemoryFiles()
+@pytest.fixture(params=["folder", "folder with spares", "memory", "memory with spares"])
+def files(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SharedFiles:
+    monkeypatch.setattr(spare_files, "MIN_BYTES", 1)
+    place, _, spares = request.param.partition(" ")
+    keep_spares = bool(spares)
+    return (
+        FolderFiles(tmp_path / "shared", keep_spares=keep_spares)
+        if place == "folder"
+        else MemoryFiles(keep_spares=keep_spares)
+    )
 
 
 @pytest.mark.parametrize("durable", [True, False])
@@ -83,6 +91,21 @@ def test_files_and_folders_are_removed_once_or_twice(files: SharedFiles) -> None
     for _ in range(2):
         files.remove("folder")
     assert not files.exists("folder")
+
+
+@pytest.mark.parametrize("durable", [True, False])
+def test_nothing_is_left_of_a_file_that_was_removed_before(files: SharedFiles, durable: bool) -> None:
+    for count in (10, 10, 6, 11, 3, 40):
+        files.write("folder/old/a", [b"x" * 10], durable=not durable)
+        files.write("folder/old/b", [b"y" * 10], durable=durable)
+        files.remove("folder/old")
+        assert files.names("folder") == []
+        for name in ("a", "b", "c"):
+            assert files.write(f"new/{name}", [name.encode(), b"z" * count], durable=durable) == count + 1
+        files.remove("new/b")
+        assert files.names("new") == ["a", "c"]
+        assert [files.read(f"new/{name}") for name in "ac"] == [b"a" + b"z" * count, b"c" + b"z" * count]
+        files.remove("new")
 
 
 def test_a_write_whose_source_gives_up_leaves_what_was_there(files: SharedFiles) -> None:

@@ -11,10 +11,14 @@ from fakes.memory_store import no_hook
 
 
 class OpenContent:
-    """Implements OpenFile: as on a file system, an open file's content stays though its name goes."""
+    """Implements OpenFile: as on a file system, an open file's content stays though its name goes.
 
-    def __init__(self, path: str, content: bytes) -> None:
-        self._path, self._content = path, content
+    Unless it was made a spare: then it becomes another file's, byte by byte, while it is read.
+    """
+
+    def __init__(self, path: str, content: bytes | bytearray, files: MemoryFiles) -> None:
+        self._path, self._content, self._files = path, content, files
+        self._as_opened = bytes(content) if files.keep_spares else b""
 
     def __enter__(self) -> OpenContent:
         return self
@@ -24,43 +28,76 @@ class OpenContent:
 
     def read_into(self, offset: int, buffer: Any) -> None:
         view = memoryview(buffer).cast("B")
-        content = self._content[offset : offset + len(view)]
+        content = self.read(offset, len(view))
         if len(content) < len(view):
             wanted = f"at least {offset + len(view)} bytes"
             raise TornFile(self._path, f"it ends at byte {offset + len(content)}", wanted)
         view[:] = content
 
+    def read(self, offset: int, count: int) -> bytes:
+        """As many bytes as there are."""
+        if not self._files.keep_spares:
+            return bytes(self._content[offset : offset + count])
+        middle, end = offset + count // 2, offset + count
+        content = b""
+        for low, high in ((offset, middle), (middle, end)):
+            self._files._hook("before read")
+            content += self._content[low:high]
+        if content != self._as_opened[offset:end]:
+            self._files.late_looks.append(self._path)
+        return content
+
 
 class MemoryFiles:
-    """Implements SharedFiles. `durable` remembers what was synchronised."""
+    """Implements SharedFiles. `durable` remembers what was synchronised.
 
-    def __init__(self, hook: Callable[[str], None] = no_hook) -> None:
+    Args:
+        keep_spares: removed files are overwritten in place by later ones of any size, durable ones included: more than
+            a folder does. `late_looks` are the files that showed other bytes than when they were opened.
+    """
+
+    def __init__(self, hook: Callable[[str], None] = no_hook, *, keep_spares: bool = False) -> None:
         self._hook = hook
-        self.contents: dict[str, bytes] = {}
+        self.keep_spares = keep_spares
+        self.contents: dict[str, bytes | bytearray] = {}
         self.durable: set[str] = set()
+        self.spares: list[bytearray] = []
+        self.late_looks: list[str] = []
 
     def write(self, path: str, buffers: Iterable[Any], *, durable: bool) -> int:
         check_relative_path(path)
         self._hook("before write")
         content = b"".join(bytes(memoryview(buffer).cast("B")) for buffer in buffers)
-        self.contents[path] = content
+        self.contents[path] = self._over_a_spare(content) if self.keep_spares else content
         (self.durable.add if durable else self.durable.discard)(path)
         self._hook("after write")
         return len(content)
 
+    def _over_a_spare(self, content: bytes) -> bytearray:
+        if not self.spares:
+            return bytearray(content)
+        spare = self.spares.pop()
+        del spare[len(content) :]
+        middle = len(content) // 2
+        spare[:middle] = content[:middle]
+        self._hook("half written")
+        spare[middle:] = content[middle:]
+        return spare
+
     def open(self, path: str) -> OpenContent:
-        return OpenContent(path, self.read(path))
+        check_relative_path(path)
+        self._hook("before read")
+        if path not in self.contents:
+            raise TornFile(path, "there is no such file", "one")
+        return OpenContent(path, self.contents[path], self)
 
     def read_into(self, path: str, offset: int, buffer: Any) -> None:
         with self.open(path) as file:
             file.read_into(offset, buffer)
 
     def read(self, path: str) -> bytes:
-        check_relative_path(path)
-        self._hook("before read")
-        if path not in self.contents:
-            raise TornFile(path, "there is no such file", "one")
-        return self.contents[path]
+        file = self.open(path)
+        return file.read(0, len(self.contents[path]))
 
     def exists(self, path: str) -> bool:
         check_relative_path(path)
@@ -75,7 +112,9 @@ class MemoryFiles:
         check_relative_path(path)
         self._hook("before remove")
         for name in [n for n in self.contents if n == path or n.startswith(f"{path}/")]:
-            del self.contents[name]
+            content = self.contents.pop(name)
+            if isinstance(content, bytearray):
+                self.spares.append(content)
 
     def local_path(self, path: str) -> str:
         return path

@@ -12,11 +12,15 @@ from functools import cache
 import pytest
 
 from contracts.settings import RunSettings
-from runs.paths import run_folder
+from runs import stages
+from runs.paths import round_folder, run_folder
 from simulation.world import RUN_ID, Faults, World, fault_free, settings
 
 SEEDS = int(os.environ.get("LAMBDAFIT_SEEDS", "120"))
 ONE_SEED = os.environ.get("LAMBDAFIT_SEED")
+
+ALL_SPARES = bool(os.environ.get("LAMBDAFIT_ALL_SPARES"))
+"""Otherwise every second schedule's removed files are overwritten in place."""
 
 SHAPES = {
     "three workers, two slices": settings(),
@@ -48,7 +52,7 @@ def test_every_schedule_ends_with_the_fault_free_parameters(shape: str) -> None:
 
 def check(seed: int, shape: str, run_settings: RunSettings) -> None:
     expected = reference(shape)
-    world = World(seed, run_settings, Faults())
+    world = World(seed, run_settings, Faults(), keep_spares=ALL_SPARES or seed % 2 == 1)
     try:
         run = world.run()
         assert run.status == "FINISHED", run.error
@@ -57,12 +61,35 @@ def check(seed: int, shape: str, run_settings: RunSettings) -> None:
             wanted = expected.store.rounds[key]
             assert [ref.parts for ref in record.parameters] == [ref.parts for ref in wanted.parameters]
             assert record.examples == wanted.examples
+            # A worker trains again only for a file that was damaged: never for what a late reader saw.
+            updates = round_folder(RUN_ID, "updates", record.round_index)
+            assert record.generation - 1 <= sum(path.startswith(updates) for path in world.torn)
         assert names(world) == names(expected)
     except BaseException:
         if ONE_SEED:
             print("\n".join(world.trace))
         print(f"replay with LAMBDAFIT_SEED={seed} pytest tests/simulation -s -k '{shape}'")
         raise
+
+
+LATE = Faults(freeze=0.3, tear=0.0, linger=0.9)
+
+
+def test_what_a_late_reader_sees_reaches_no_decision(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no file is damaged, each wrong byte comes from a spare: whoever sees one has lost its claim."""
+    monkeypatch.setattr(stages, "CLEAR_EVERY_ROUNDS", 1)
+    late_looks: set[str] = set()
+    for shape in ("three workers, two slices", "many rounds, cleared as it goes"):
+        for seed in range(SEEDS // 4):
+            world = World(seed, SHAPES[shape], LATE, keep_spares=True)
+            run = world.run()
+            late_looks |= {path.split("/")[2] for path in world.files.late_looks}
+            assert run.status == "FINISHED", run.error
+            assert run.results == reference(shape).store.runs[RUN_ID].results
+            assert {record.generation for record in world.store.rounds.values()} == {1}
+            outcomes = {attempt.outcome for task in world.store.tasks.values() for attempt in task.history}
+            assert "failed" not in outcomes, f"seed {seed} of {shape!r}"
+    assert late_looks >= {"updates", "parameters", "state"}
 
 
 def names(world: World) -> list[str]:

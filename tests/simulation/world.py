@@ -2,8 +2,9 @@
 
 Every handler and every reconcile is a greenlet that gives way before and after each of its reads and writes. The
 world then picks who goes on, lets time pass, delivers, doubles or drops messages, freezes processes past their
-lease, crashes them, and damages files that were never synchronised. The use cases, the protocol and the maths are
-the real ones; only training is replaced, by arithmetic in which every mistake shows.
+lease, crashes them, damages files that were never synchronised, and overwrites removed ones under a late reader. The
+use cases, the protocol and the maths are the real ones; only training is replaced, by arithmetic in which every
+mistake shows.
 """
 
 from __future__ import annotations
@@ -51,6 +52,8 @@ class Faults:
     tear: float = 0.05
     hurry: float = 0.2
     refuse: float = 0.05
+    linger: float = 0.0
+    """Not killed at the time limit, and not waited for where it is frozen."""
 
 
 NO_FAULTS = Faults(0, 0, 0, 0, 0, 0, 0, 0)
@@ -64,6 +67,7 @@ class Process:
     greenlet: greenlet.greenlet
     deadline_s: float
     frozen_until_s: float = 0.0
+    lingers: bool = False
     event: Mapping[str, Any] | None = None
     request_id: str = ""
 
@@ -75,6 +79,7 @@ class World:
     seed: int
     settings: RunSettings
     faults: Faults
+    keep_spares: bool = False
     data_facts: Mapping[str, int] = field(default_factory=lambda: {"train_examples": 37, "val_examples": 5})
     now_s: float = 1_000_000.0
     trace: list[str] = field(default_factory=list)
@@ -82,13 +87,14 @@ class World:
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed)
         self.store = MemoryStore(self._give_way)
-        self.files = MemoryFiles(self._give_way)
+        self.files = MemoryFiles(self._give_way, keep_spares=self.keep_spares)
         self.trainer = ArithmeticTrainer()
         self.services = Services(self.store, self.store, self.files, self, self, self)
         self.processes: list[Process] = []
         self.messages: list[tuple[str, Mapping[str, Any]]] = []
         self.current: Process | None = None
         self.claims_after_end: list[str] = []
+        self.torn: list[str] = []
         self._names = 0
 
     # --- ports: clock, randomness, invoker ---
@@ -136,7 +142,8 @@ class World:
 
     def _turn(self) -> bool:
         ended = self.store.runs[RUN_ID].ended
-        for process in [p for p in self.processes if p.deadline_s <= self.now_s and not p.frozen_until_s]:
+        over = [p for p in self.processes if p.deadline_s <= self.now_s and not p.frozen_until_s and not p.lingers]
+        for process in over:
             self._end(process, crashed=True)  # a function is killed at its time limit
         ready = [p for p in self.processes if p.frozen_until_s <= self.now_s]
         if self.messages and (not ready or self.random.random() < 0.3):
@@ -144,7 +151,7 @@ class World:
             self._start_function(function, event)
         elif ready:
             self._step(self.random.choice(ready))
-        elif self.processes:
+        elif self.processes and (ended or not self._lingers()):
             self.now_s = min(p.frozen_until_s for p in self.processes)
         elif ended:
             return False
@@ -205,6 +212,7 @@ class World:
             lambda: execute(message, self.services, self, request_id, work),
         )
         process.deadline_s = self.now_s + LIMIT_S
+        process.lingers = self._lingers()
         process.event, process.request_id = event, request_id
 
     def remaining_s(self) -> float:
@@ -226,6 +234,9 @@ class World:
         self.processes.append(process)
         return process
 
+    def _lingers(self) -> bool:
+        return bool(self.faults.linger) and self.random.random() < self.faults.linger
+
     def _give_way(self, operation: str) -> None:
         if self.current is None:
             return
@@ -238,6 +249,7 @@ class World:
             path = self.random.choice(sorted(torn))
             content = self.files.contents[path]
             self.files.contents[path] = self.random.choice((content[:-3], content[:-8] + bytes(8)))
+            self.torn.append(path)
             self.trace.append(f"{self.now_s:.3f} torn {path}")
 
 

@@ -42,7 +42,7 @@ OUTPUTS = [
 ]
 IN_THE_NETWORK = {"Train", "Combine", "Prepare", "InstallLibraries", "Predict"}
 OUTSIDE = {"StartRun", "Conduct", "Sweep", "Monitor"}
-ON_ONE_MACHINE_ONLY = {"LAMBDAFIT_HOME", "LAMBDAFIT_DATA"}
+ON_ONE_MACHINE_ONLY = {"LAMBDAFIT_HOME", "LAMBDAFIT_DATA", "LAMBDAFIT_SPARES"}
 ROUTES = {
     "POST /runs",
     "GET /runs",
