@@ -118,7 +118,9 @@ class RunData:
         changed = _versions(before) != _versions(tasks)
         self._unsettled[round_index] = tasks
         for task in tasks.values():
-            self._heard(*(record.ended_at for record in task.history), task.claim.claimed_at if task.claim else 0.0)
+            # What a backup took over is billed to its time limit, which may be yet to come.
+            self._heard(*(record.ended_at for record in task.history if record.outcome != "superseded"))
+            self._heard(task.claim.claimed_at if task.claim else 0.0)
         return changed
 
     def settle(self, latest_open: int) -> None:

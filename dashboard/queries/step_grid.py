@@ -57,9 +57,7 @@ class StepGrid:
         self._plan: tuple[RoundPlan, RunSettings] | None = None
         self._starts: list[int] = [0, 0]  # by round: its first column, and behind the last round its end
         self._columns = 0
-        self._arrays = Steps(
-            *(np.empty((workers, 0), dtype) for dtype in ("f4", "f4", "f4", "i4", "f8")), np.empty(0, "i4")
-        )
+        self._arrays = _empty(workers)
 
     @property
     def columns(self) -> int:
@@ -173,6 +171,11 @@ def planned_steps(plan: RoundPlan, settings: RunSettings, round_index: int) -> i
         left = plan.epochs_per_round if settings.epochs is None else settings.epochs - before
         epochs = max(0, min(plan.epochs_per_round, left))
     return epochs * math.ceil(math.ceil(rows / settings.workers) / settings.batch_size)
+
+
+def _empty(workers: int) -> Steps:
+    floats, times = np.empty((workers, 0), np.float32), np.empty((workers, 0), np.float64)
+    return Steps(floats, floats, floats, np.empty((workers, 0), np.int32), times, np.empty(0, np.int32))
 
 
 def _window(array: Any, columns: int) -> Any:
