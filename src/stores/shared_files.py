@@ -69,7 +69,7 @@ class FolderFiles:
             if not again:
                 raise
         except HomeNotWritable:
-            if not spare_bytes:
+            if not spare_bytes:  # else perhaps only the spare cannot be written
                 raise
         return self._write(path, buffers, durable=durable)
 
