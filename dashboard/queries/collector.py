@@ -7,12 +7,14 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import count
 from typing import NamedTuple
 
 from contracts.errors import LambdafitError, RunNotFound
 from contracts.identifiers import check_run_id
 from contracts.records import Run
+from dashboard.queries.round_curves import RoundCurve, RoundCurves
 from dashboard.queries.run_data import RunSnapshot
 from dashboard.queries.run_reader import RunReader
 from dashboard.queries.source import Source
@@ -86,6 +88,8 @@ class Collector:
         self._listed = _Looked[RunsSnapshot](clock, least_s)
         self._runs: OrderedDict[str, _Looked[RunSnapshot]] = OrderedDict()
         self._readers: dict[str, RunReader] = {}
+        self._curves = RoundCurves()
+        self._curves_lock = threading.Lock()
         self._threads = ThreadPoolExecutor(source.readers, thread_name_prefix="collector")
 
     def runs(self) -> RunsSnapshot:
@@ -111,6 +115,16 @@ class Collector:
             while len(self._runs) > self._kept_runs:
                 self._readers.pop(self._runs.popitem(last=False)[0], None)
         return looked.get(lambda: self._in_reader(lambda: self._read_run(run_id, looked.value)))
+
+    def curves(self, runs: Sequence[Run]) -> dict[str, RoundCurve]:
+        """The training loss of these runs by round; run id → curve. Their telemetry is not read.
+
+        Raises:
+            StoreCorrupted, StoreBusy, AwsUnreachable, …: they cannot be read.
+        """
+        store = self.source.store
+        with self._curves_lock:
+            return {run.run_id: self._in_reader(partial(self._curves.read, store, run)) for run in runs}
 
     def find(self, name: str) -> str:
         """The id of the run that a user means: by its id, the unique beginning of one, or `latest`.

@@ -10,8 +10,8 @@ from typing import NamedTuple
 from contracts.records import PredictionBatch, RoundRecord, Run, SpanBatch, StepBatch, Task, TaskKey
 from dashboard.queries.source import Source
 from dashboard.queries.step_grid import StepGrid, Steps
-from runs.summary import UNATTENDED_GAP_S, PackedSteps, RunHistory
-from runs.table_units import record_bytes, write_units
+from dashboard.queries.step_sums import StepSums
+from runs.summary import PackedSteps, RunHistory
 
 __all__ = ["RunData", "RunSnapshot", "Steps"]
 
@@ -87,7 +87,7 @@ class RunData:
         self._spans: dict[tuple[TaskKey, int, str], SpanBatch] = {}
         self._predictions: dict[tuple[int, int], PredictionBatch] = {}
         self._grid = StepGrid(run.settings.workers)
-        self._sums = [_StepSums(worker) for worker in range(run.settings.workers)]
+        self._sums = [StepSums(worker) for worker in range(run.settings.workers)]
         self._changes: list[Change] = []
         self._first_changed: int | None = None
         self._newest_at = 0.0
@@ -208,62 +208,6 @@ class RunData:
 
     def _heard(self, *times: float) -> None:
         self._newest_at = max(self._newest_at, *times, 0.0)
-
-
-class _StepSums:
-    """One worker's steps summed up for the bill: one record for each stretch without a long silence."""
-
-    def __init__(self, worker_index: int) -> None:
-        self._worker_index = worker_index
-        self._round_index = 0
-        self._seen: set[tuple[int, int]] = set()
-        self.packed: list[PackedSteps] = []
-
-    def add(self, batch: StepBatch) -> None:
-        """Count a batch. One that is stored anew, as a repeated write is, counts once."""
-        if batch.round_index > self._round_index:
-            self._round_index = batch.round_index
-            self._seen.clear()
-        which = (batch.attempt, batch.first_step)
-        if batch.round_index == self._round_index:
-            if which in self._seen:
-                return
-            self._seen.add(which)
-        sums = self._packed(batch)
-        last = self.packed[-1] if self.packed else None
-        if last is None or sums.began_at > last.ended_at + UNATTENDED_GAP_S or (
-            sums.ended_at < last.began_at - UNATTENDED_GAP_S
-        ):  # fmt: skip
-            self.packed.append(sums)
-        else:
-            self.packed[-1] = _joined(last, sums)
-
-    def _packed(self, batch: StepBatch) -> PackedSteps:
-        step_s = sum(batch.durations_ms) / 1000
-        size = record_bytes(batch)
-        return PackedSteps(
-            worker_index=self._worker_index,
-            steps=len(batch.losses),
-            examples=sum(batch.examples),
-            step_s=step_s,
-            began_at=batch.ended_at - step_s,
-            ended_at=batch.ended_at,
-            table_writes=write_units(size),
-            table_bytes=size,
-        )
-
-
-def _joined(one: PackedSteps, two: PackedSteps) -> PackedSteps:
-    return PackedSteps(
-        worker_index=one.worker_index,
-        steps=one.steps + two.steps,
-        examples=one.examples + two.examples,
-        step_s=one.step_s + two.step_s,
-        began_at=min(one.began_at, two.began_at),
-        ended_at=max(one.ended_at, two.ended_at),
-        table_writes=one.table_writes + two.table_writes,
-        table_bytes=one.table_bytes + two.table_bytes,
-    )
 
 
 def _versions(tasks: Mapping[TaskKey, Task]) -> list[tuple[TaskKey, int]]:

@@ -58,7 +58,9 @@ class RunReader:
         data, store = self.data, self._source.store
         self._changed |= data.add_rounds(store.load_rounds(run.run_id, data.last_round))
         for index in range(data.settled_through + 1, run.round_index + 1):
-            self._changed |= data.use_tasks(index, store.load_tasks(run.run_id, index, consistent=False))
+            # A round that is over is read once more, and then not again: that time it must be all of it.
+            tasks = store.load_tasks(run.run_id, index, consistent=index < run.round_index)
+            self._changed |= data.use_tasks(index, tasks)
         data.settle(run.round_index - LATE_ROUNDS)
 
     def _read_telemetry(self, now: float) -> None:

@@ -84,7 +84,7 @@ class StepGrid:
         low = self._starts[batch.round_index] + batch.first_step
         high = low + count
         durations_ms = np.array(batch.durations_ms, np.float64)  # (count,)
-        ends_ms = np.cumsum(durations_ms)
+        ends_ms = durations_ms.cumsum()
         row, arrays = batch.worker_index, self._arrays
         arrays.loss[row, low:high] = batch.losses
         arrays.accuracy[row, low:high] = batch.accuracies or np.nan

@@ -122,6 +122,15 @@ def _open(path: Path, schema: str) -> sqlite3.Connection:
         raise HomeNotWritable(str(path), str(error.strerror), "a writable folder") from error
     # Threads own their connections; `close` alone crosses threads.
     connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+    try:
+        _prepare(connection, path, schema)
+    except BaseException:
+        connection.close()  # its error's traceback would hold it until some later collection of garbage
+        raise
+    return connection
+
+
+def _prepare(connection: sqlite3.Connection, path: Path, schema: str) -> None:
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = NORMAL")
     version = connection.execute("PRAGMA user_version").fetchone()[0]
@@ -130,7 +139,6 @@ def _open(path: Path, schema: str) -> sqlite3.Connection:
     if version == 0:
         connection.executescript(f"BEGIN IMMEDIATE; {schema} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
     connection.execute("PRAGMA busy_timeout = 0")  # from here on `_patiently` waits
-    return connection
 
 
 def _patiently[T](action: Callable[[], T]) -> T:

@@ -122,7 +122,20 @@ def sample_run(store: RunStore, **shape: Any) -> Run:
     return MadeRun(store, SHAPE._replace(**shape)).run
 
 
+def open_files() -> int:
+    """How many file descriptors this process holds."""
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
 __all__ = [
-    "SHAPE", "STARTED_AT", "State", "make_sample", "sample_error", "sample_home", "sample_run", "sample_snapshot",
+    "SHAPE",
+    "STARTED_AT",
+    "State",
+    "make_sample",
+    "open_files",
+    "sample_error",
+    "sample_home",
+    "sample_run",
+    "sample_snapshot",
     "sample_source",
-]  # fmt: skip
+]
