@@ -34,12 +34,12 @@ def thin(x: Values, y: Values, count: int) -> Indices:
 
     Args:
         x: (points,), rising.
-        y: (points,), NaN where there is no value. Of a gap as many points are kept as it needs to stay a gap.
+        y: (points,), NaN where there is no value. The longest gaps (up to a quarter of `count`) stay gaps.
         count: about how many points are wanted, at least 4.
 
     Returns:
-        (kept,) indices, rising, the first and the last point and the ends of the gaps always among them; all, where
-        there are no more than `count`. At most `count` + 2 and, for every gap, 2.
+        (kept,) indices, rising, the first and the last point always among them; all, where there are no more than
+        `count`. Otherwise at most `count` + 2, and 3 more for every gap that is kept.
 
     Raises:
         ValueError: x and y differ in length, or count is less than 4.
@@ -53,15 +53,16 @@ def thin(x: Values, y: Values, count: int) -> Indices:
     known = ~np.isnan(y) if y.dtype.kind == "f" else np.ones(len(y), dtype=bool)
     places = np.flatnonzero(known)
     kept = places[_lttb(x[places], y[places], count)] if len(places) > count else places
-    return np.union1d(kept, np.r_[_gap_marks(known), 0, len(x) - 1]).astype(np.int64)
+    return np.union1d(kept, np.r_[_gap_marks(known, count // 4), 0, len(x) - 1]).astype(np.int64)
 
 
-def _gap_marks(known: np.ndarray[Any, np.dtype[np.bool_]]) -> Indices:
-    """(marks,) of every gap its first point, and the last points before and the first behind it."""
-    change = np.diff(known.astype(np.int8))
-    begins = np.flatnonzero(change == -1) + 1
-    ends = np.flatnonzero(change == 1) + 1
-    return np.concatenate([begins, begins - 1, ends])
+def _gap_marks(known: np.ndarray[Any, np.dtype[np.bool_]], most: int) -> Indices:
+    """(marks,) of each of the `most` longest gaps: its first point, the last one before it, the first one behind it."""
+    edges = np.flatnonzero(np.diff(known.astype(np.int8), prepend=1, append=1))
+    begins, ends = edges[::2], edges[1::2]  # (gaps,) first unknown point, first known point behind
+    longest = np.argsort(begins - ends, kind="stable")[:most]
+    marks = np.concatenate([begins[longest], begins[longest] - 1, ends[longest]])
+    return marks[(marks >= 0) & (marks < len(known))]
 
 
 def _lttb(x: Values, y: Values, count: int) -> Indices:

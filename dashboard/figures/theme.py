@@ -1,7 +1,7 @@
 """The colours of the charts, light and dark, and the layout that all charts share.
 
-The eight series colours were searched for, not chosen: every one has a contrast of 3:1 or more against its background, and
-every two stay apart for people with protanopia, deuteranopia and tritanopia (a test computes both).
+The eight series colours were searched for: every one has a contrast of 3:1 or more against its background, and every
+two stay apart for people with protanopia, deuteranopia and tritanopia (a test computes both).
 """
 
 from __future__ import annotations
