@@ -17,6 +17,7 @@ from runs import words
 SLOW = 1.2
 """From this slowdown on a worker is called a straggler."""
 
+MEDIAN_STEPS = 2_000
 BYTES_PER_MB = 1 << 20
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -27,7 +28,8 @@ class WorkerTable(NamedTuple):
 
     Args:
         steps, examples: of the steps that count.
-        examples_per_s, step_ms: while it computed; `step_ms` is the median.
+        examples_per_s, step_ms: while it computed; `step_ms` is the median, of at most `MEDIAN_STEPS` steps that are
+            spread evenly over the run.
         slowdown: its median time in a round ÷ that of the median worker. Its time in a round goes from the first claim
             of an attempt to its accepted report: failed attempts and hand-overs count, the wait for others does not.
         compute_share: compute ÷ all that it recorded, 0 … 1.
@@ -85,7 +87,7 @@ def make_table(snapshot: RunSnapshot, timeline: Timeline) -> WorkerTable:
         steps=known.sum(axis=1),
         examples=examples,
         examples_per_s=_ratio(examples, step_s),
-        step_ms=_medians(duration_ms),
+        step_ms=_medians(duration_ms[:, :: 1 + duration_ms.shape[1] // MEDIAN_STEPS]),
         slowdown=_slowdown(timeline),
         compute_share=_ratio(spent[:, phases.COMPUTE], worked_s),
         waited_s=spent[:, phases.WAIT],
