@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from contracts.errors import InvalidImage
-from dashboard.actions.commands import Commands
+from dashboard.actions.commands import Commands, Outcome
 
 MAX_MEGABYTES = 5
 SUFFIXES = ("png", "jpg", "jpeg", "webp", "bmp", "gif", "tif", "tiff")
@@ -43,15 +43,10 @@ def look_at(commands: Commands, run_id: str, name: str, data: bytes) -> Seen:
     if len(data) > MAX_MEGABYTES * 1_000_000:
         size = f"it has {len(data) / 1e6:,.1f} MB"
         return Seen(str(InvalidImage(name, size, f"at most {MAX_MEGABYTES} MB").record()))
-    suffix = Path(name).suffix.lower()
-    handle, text = tempfile.mkstemp(prefix="lambdafit-", suffix=suffix if suffix[1:] in SUFFIXES else "")  # mode 0600
-    path = Path(text)
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        outcome = commands.predict(run_id, path)
-    finally:
-        path.unlink(missing_ok=True)
+        path, outcome = _ask(commands, run_id, name, data)
+    except OSError as error:
+        return Seen(f"The picture cannot be handed to the model: {error.strerror or error}. Try again.")
     shown = outcome.shown.replace(str(path.absolute()), name)
     if outcome.error:
         return Seen(outcome.error.replace(str(path.absolute()), name).replace(path.name, name), shown=shown)
@@ -64,3 +59,16 @@ def look_at(commands: Commands, run_id: str, name: str, data: bytes) -> Seen:
         round_index=int(answer.get("round_index", 0)),
         shown=shown,
     )
+
+
+def _ask(commands: Commands, run_id: str, name: str, data: bytes) -> tuple[Path, Outcome]:
+    """The file is removed whatever happens. Returns where it was, too."""
+    suffix = Path(name).suffix.lower()
+    handle, text = tempfile.mkstemp(prefix="lambdafit-", suffix=suffix if suffix[1:] in SUFFIXES else "")  # mode 0600
+    path = Path(text)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        return path, commands.predict(run_id, path)
+    finally:
+        path.unlink(missing_ok=True)

@@ -19,6 +19,7 @@ SMALL_PX = 32
 """Pictures of at most this size are shown with their pixels, not blurred."""
 
 SHOWN_PX = 84
+MOST_INLINE_BYTES = 100_000
 
 
 class CardColors(NamedTuple):
@@ -78,6 +79,16 @@ def top_three(top: Sequence[Mapping[str, object]], theme: Theme) -> str:
             f'</span></span><span style="width:4rem;text-align:right">{share * 100:.1f} %</span></div>'
         )
     return "".join(rows)
+
+
+def own_picture(name: str, data: bytes) -> str:
+    """A picture that somebody handed in, with its pixels; empty for a large file, and one that is no PNG or JPEG."""
+    kind = media_type(data)
+    if not kind or len(data) > MOST_INLINE_BYTES:
+        return ""
+    source = f"data:{kind};base64,{base64.b64encode(data).decode()}"
+    style = f"width:{SHOWN_PX}px;image-rendering:pixelated"
+    return f'<img src="{source}" alt="{escape(name)}" style="{style}">'
 
 
 def describe(found: Predictions, sample: Sample) -> str:
