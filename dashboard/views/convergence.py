@@ -30,10 +30,17 @@ class Choices(NamedTuple):
 
 
 class Line(NamedTuple):
-    """One line: (points,) each. `smooth` is None where nothing is smoothed. `worker` is None for the median."""
+    """One line, (points,) each.
+
+    Args:
+        worker: None for the median.
+        points: which of the band's points these are.
+        smooth: None where nothing is smoothed.
+    """
 
     name: str
     worker: int | None
+    points: npt.NDArray[np.int64]
     x: Floats
     raw: Floats
     smooth: Floats | None
@@ -132,17 +139,20 @@ def _lines(snapshot: RunSnapshot, found: Curve, places: Placement, x: Floats, ch
         return []
     workers = snapshot.run.settings.workers
     name, worker = ("worker 0", 0) if workers == 1 else (f"median of {workers:,} workers", None)
-    lines = [_line(name, worker, x, found.band.median, choices)]
+    lines = [_line(name, worker, np.arange(len(x)), x, found.band.median, choices)]
     chosen = [worker for worker in choices.workers[:MOST_WORKERS] if 0 <= worker < workers] if workers > 1 else []
     for worker in chosen:
         own = _own_times(snapshot, worker, found, places) if places.clock and choices.level == "step" else x
-        there = ~np.isnan(found.values[worker]) & ~np.isnan(own)
-        lines.append(_line(f"worker {worker}", worker, own[there], found.values[worker][there], choices))
+        there = np.flatnonzero(~np.isnan(found.values[worker]) & ~np.isnan(own))
+        lines.append(_line(f"worker {worker}", worker, there, own[there], found.values[worker][there], choices))
     return lines
 
 
-def _line(name: str, worker: int | None, x: Floats, values: Floats, choices: Choices) -> Line:
-    return Line(name, worker, x, values, smoothed(values, choices.smoothing) if choices.smoothing > 0 else None)
+def _line(
+    name: str, worker: int | None, points: npt.NDArray[np.int64], x: Floats, values: Floats, choices: Choices
+) -> Line:
+    smooth = smoothed(values, choices.smoothing) if choices.smoothing > 0 else None
+    return Line(name, worker, points, x, values, smooth)
 
 
 def _own_times(snapshot: RunSnapshot, worker: int, found: Curve, places: Placement) -> Floats:

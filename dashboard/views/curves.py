@@ -5,7 +5,7 @@ Costly for many workers, so kept for each run as long as nothing has changed.
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -43,24 +43,32 @@ class Curve(NamedTuple):
     steps: int
 
 
-_curves: Remembered[Curve] = Remembered(most=16)
-_placements: Remembered[Placement] = Remembered(most=16)
+_curves: Remembered[tuple[Hashable, Curve]] = Remembered(most=16)
+_placements: Remembered[tuple[Hashable, Placement]] = Remembered(most=24)
 
 
 def curve(snapshot: RunSnapshot, measure: Measure, level: Level) -> Curve:
     """The measure of all workers, at that level."""
-    name = (snapshot.run.run_id, measure, level)
-    return _curves.get(name, _made_of(snapshot), lambda: _make_curve(snapshot, measure, level))
+    name = (snapshot.source.name, snapshot.run.run_id, measure, level)
+    return _kept(_curves, name, snapshot, lambda: _make_curve(snapshot, measure, level))
 
 
 def placement(snapshot: RunSnapshot, axis: Axis) -> Placement:
     """Where steps and rounds lie."""
-    return _placements.get((snapshot.run.run_id, axis), _made_of(snapshot), lambda: place(snapshot, axis))
+    name = (snapshot.source.name, snapshot.run.run_id, axis)
+    return _kept(_placements, name, snapshot, lambda: place(snapshot, axis))
 
 
-def _made_of(snapshot: RunSnapshot) -> Hashable:
+def _kept[V](
+    remembered: Remembered[tuple[Hashable, V]], name: Hashable, snapshot: RunSnapshot, make: Callable[[], V]
+) -> V:
+    """The result of that name, made anew if the run is another one by now."""
     run = snapshot.run
-    return snapshot.revision, snapshot.newest_at, run.created_at, run.version, len(snapshot.steps.round_index)
+    made_of = (snapshot.revision, snapshot.newest_at, run.created_at, run.version, snapshot.columns)
+    last = remembered.peek(name)
+    if last is not None and last[0] == made_of:
+        return last[1]
+    return remembered.put(name, (made_of, make()))[1]
 
 
 def _make_curve(snapshot: RunSnapshot, measure: Measure, level: Level) -> Curve:
