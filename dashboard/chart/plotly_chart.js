@@ -178,7 +178,15 @@ function close(chart) {
 function unpack(bytes) {
   const size = new DataView(bytes.buffer, bytes.byteOffset, 4).getUint32(0, true);
   const header = JSON.parse(new TextDecoder().decode(bytes.subarray(4, 4 + size)));
-  return revive(header, bytes.subarray(4 + size));
+  const message = revive(header, bytes.subarray(4 + size));
+  message.figure.data.forEach(spellOut);
+  return message;
+}
+
+// A heat map of codes with `meta: { words }` gets the word of each cell as its text: for hovers, without sending it.
+function spellOut(trace) {
+  const words = trace.meta?.words;
+  if (trace.type === "heatmap" && words) trace.text = Array.from(trace.z, (row) => Array.from(row, (code) => words[code]));
 }
 
 function revive(value, blobs) {
