@@ -18,7 +18,7 @@ from runs.combine import clear, combine
 from runs.execute import execute
 from runs.prepare import prepare
 from runs.train import evaluate, initialise, train
-from runs.trainer import NO_TENSORS, Initial, Tensors
+from runs.trainer import NO_TENSORS, Initial, Tensors, Validation
 from training.shards import Rows
 from training.vector_files import Vector
 
@@ -30,6 +30,7 @@ class Steps(NamedTuple):
     losses: Sequence[float]
     examples: Sequence[int]
     durations_ms: Sequence[float]
+    accuracies: Sequence[float]
 
 
 @cache
@@ -44,6 +45,7 @@ class IdleShard:
     total_steps = 1
     examples = 1
     mean_loss = 0.0
+    mean_accuracy = None
 
     def __init__(self, run: Run, worker_index: int) -> None:
         self._update = ready_update(run.settings.recipe_settings["values"], worker_index)
@@ -58,7 +60,7 @@ class IdleShard:
     def advance(self, steps: int) -> Steps:
         """Done at once."""
         self.step = 1
-        return Steps(0, [0.0], [1], [0.0])
+        return Steps(0, [0.0], [1], [0.0], [])
 
     def checkpoint(self) -> Tensors:
         """Nothing to keep."""
@@ -91,9 +93,13 @@ class IdleTrainer:
         """One worker's round."""
         return IdleShard(run, worker_index)
 
-    def validate(self, run: Run, parameters: Vector, constants: Tensors, low: int, high: int) -> dict[str, float]:
+    def validate(self, run: Run, parameters: Vector, constants: Tensors, low: int, high: int) -> Validation:
         """There is no validation split."""
-        return {}
+        return Validation({})
+
+    def pictures(self, run: Run, rows: Sequence[int]) -> tuple[bytes, ...]:
+        """There is no validation split."""
+        return ()
 
     def test(self, run: Run, parameters: Vector, constants: Tensors) -> dict[str, float]:
         """The first value, so that the sum can be checked."""

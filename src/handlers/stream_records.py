@@ -25,7 +25,7 @@ _SORT_KEYS = {
     "round": re.compile(r"round#\d{6,}"),
 }
 _TYPES: Mapping[str, type[Run | Task | RoundRecord]] = {"run": Run, "task": Task, "round": RoundRecord}
-_OTHERS = frozenset({"stage", "steps", "spans", "notice"})
+_OTHERS = frozenset({"stage", "steps", "spans", "predictions", "notice"})
 """Kinds of item that nobody here acts on. The mappings' filters let none of them through."""
 
 

@@ -11,14 +11,16 @@ import numpy as np
 
 from contracts.ports import SharedFiles
 from contracts.records import Run
-from runs.trainer import Initial, ShardInProgress, Tensors
+from runs.trainer import Initial, ShardInProgress, Tensors, Validation
 from training.compiled import CompiledRecipe, compiled_recipe
 from training.datasets.prepared import load_prepared
-from training.evaluate import evaluate
+from training.datasets.source import source_named
+from training.evaluate import evaluate, examine
 from training.export import export_keras, export_safetensors
 from training.loop import ShardRun, ShardWork
 from training.metrics import combine_sums
 from training.numerics import fingerprint, pin_threads
+from training.samples import looks
 from training.shards import Rows
 from training.vector_files import Vector
 
@@ -63,10 +65,19 @@ class KerasTrainer:
         x, y = self._data(run, "x_train", "y_train")
         return ShardRun(self._compiled(run), work, x, y)
 
-    def validate(self, run: Run, parameters: Vector, constants: Tensors, low: int, high: int) -> dict[str, float]:
+    def validate(self, run: Run, parameters: Vector, constants: Tensors, low: int, high: int) -> Validation:
         """See `Trainer.validate`."""
         x, y = self._data(run, "x_val", "y_val")
-        return evaluate(self._compiled(run), parameters, constants, x[low:high], y[low:high])
+        found = examine(self._compiled(run), parameters, constants, x[low:high], y[low:high])
+        return Validation(found.sums, None if found.answers is None else looks(found.answers, low, len(x)))
+
+    def pictures(self, run: Run, rows: Sequence[int]) -> tuple[bytes, ...]:
+        """See `Trainer.pictures`."""
+        from training.thumbnails import thumbnails  # imports Pillow, which only a run's first validation needs
+
+        x, _ = self._data(run, "x_val", "y_val")
+        level = source_named(self._compiled(run).recipe.dataset).max_level
+        return thumbnails(x[list(rows)], level)
 
     def test(self, run: Run, parameters: Vector, constants: Tensors) -> dict[str, float]:
         """See `Trainer.test`."""

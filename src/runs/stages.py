@@ -169,6 +169,8 @@ def _combined(run: Run, tasks: Mapping[TaskKey, Task], slices: list[Report], now
     workers = [_report(tasks[key]) for key in worker_keys]
     examples = sum(report.examples for report in workers)
     metrics = {"train/loss": sum(r.metrics["loss"] * r.examples for r in workers) / max(1, examples)}
+    if workers and all("accuracy" in report.metrics for report in workers):
+        metrics["train/accuracy"] = sum(r.metrics["accuracy"] * r.examples for r in workers) / max(1, examples)
     metrics |= _validation(workers)
     clearing = None if is_settled(run, tasks, run.clearing) else run.clearing
     cost_usd = sum(task.cost_usd for task in tasks.values() if task.key != clearing)

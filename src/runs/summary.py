@@ -11,7 +11,7 @@ from itertools import chain, pairwise
 from typing import NamedTuple
 
 from contracts.ports import RunStore, Telemetry
-from contracts.records import AttemptRecord, RoundRecord, Run, SpanBatch, StepBatch, Task, TaskKind
+from contracts.records import AttemptRecord, PredictionBatch, RoundRecord, Run, SpanBatch, StepBatch, Task, TaskKind
 from runs import budget
 
 SPAN_ORDER = ("init", "prepare", "build", "load", "assign", "evaluate", "compute", "write", "wait", "combine", "clear")
@@ -55,6 +55,7 @@ class RunHistory:
     spans: Sequence[SpanBatch]
     steps: Sequence[StepBatch]
     packed_steps: Sequence[PackedSteps] = ()
+    predictions: Sequence[PredictionBatch] = ()
 
 
 @dataclass
@@ -136,6 +137,7 @@ def load(store: RunStore, telemetry: Telemetry, run_id: str) -> RunHistory:
         rounds=store.load_rounds(run_id),
         spans=telemetry.read_spans(run_id)[0],
         steps=telemetry.read_steps(run_id)[0],
+        predictions=telemetry.read_predictions(run_id)[0],
     )
 
 

@@ -73,7 +73,7 @@ def table_units(history: RunHistory) -> TableUnits:
     found = _run_units(history.run, run_bytes)
     for index, of_round in tasks.items():
         found = found.plus(round_units(history.run, run_bytes, of_round, rounds.get(index)))
-    telemetry = [record_bytes(batch) for batch in (*history.steps, *history.spans)]
+    telemetry = [record_bytes(batch) for batch in (*history.steps, *history.spans, *history.predictions)]
     writes = sum(map(write_units, telemetry)) + sum(packed.table_writes for packed in history.packed_steps)
     stored = sum(telemetry) + sum(packed.table_bytes for packed in history.packed_steps)
     return found.plus(TableUnits(writes, 0, stored, 0))

@@ -7,10 +7,11 @@ import math
 from typing import Any
 
 from contracts.errors import Refused
-from contracts.records import FileRef, Report, StepBatch, TaskKey
+from contracts.records import FileRef, Report, TaskKey
 from runs import paths
 from runs.execute import Execution
-from runs.trainer import NO_TENSORS, ShardInProgress, StepResults, Tensors, Trainer, parameters_digest
+from runs.trainer import NO_TENSORS, ShardInProgress, Tensors, Trainer, parameters_digest
+from runs.worker_telemetry import Progress, show_looks
 from training import shards
 from training.vector_files import Vector, read_tensors, slice_bounds, write_tensors, write_vector
 
@@ -85,7 +86,7 @@ def train(execution: Execution, trainer: Trainer) -> Report:
         outcome="done" if finished else "paused",
         nonce=execution.nonce,
         outputs=outputs,
-        metrics=metrics | {"loss": shard.mean_loss},
+        metrics=metrics | _training_metrics(shard),
         examples=shard.examples,
         steps_done=shard.step,
         fingerprint=trainer.fingerprint,
@@ -157,7 +158,16 @@ def _validate(execution: Execution, trainer: Trainer, parameters: Vector, consta
     low, high = shards.validation_part(examples, run.settings.workers, worker_index)
     if low == high:
         return {}
-    return {f"val_{name}": value for name, value in trainer.validate(run, parameters, constants, low, high).items()}
+    validation = trainer.validate(run, parameters, constants, low, high)
+    if validation.looks is not None:
+        show_looks(execution, trainer, validation.looks)
+    return {f"val_{name}": value for name, value in validation.sums.items()}
+
+
+def _training_metrics(shard: ShardInProgress) -> dict[str, float]:
+    """Means over the examples trained on in this round."""
+    accuracy = shard.mean_accuracy
+    return {"loss": shard.mean_loss} | ({} if accuracy is None else {"accuracy": accuracy})
 
 
 def _advance(execution: Execution, shard: ShardInProgress) -> bool:
@@ -167,7 +177,7 @@ def _advance(execution: Execution, shard: ShardInProgress) -> bool:
     """
     clock = execution.services.clock
     flush_s = max(FLUSH_MIN_S, execution.run.settings.workers / FLUSH_WORKERS_PER_S)
-    progress = _Progress(execution)
+    progress = Progress(execution)
     last_flush = began = clock.now()
     step_s = 0.0
     while shard.step < shard.total_steps:
@@ -195,41 +205,6 @@ def _advance(execution: Execution, shard: ShardInProgress) -> bool:
 def _margin_s(execution: Execution) -> float:
     """Time to keep for saving a checkpoint: an eighth of the limit, within bounds."""
     return min(MAX_MARGIN_S, max(MIN_MARGIN_S, execution.run.settings.time_limit_s / 8))
-
-
-class _Progress:
-    """Collects steps and sends them packed."""
-
-    def __init__(self, execution: Execution) -> None:
-        self._execution = execution
-        self._first_step = 0
-        self._losses: list[float] = []
-        self._examples: list[int] = []
-        self._durations_ms: list[float] = []
-
-    def add(self, steps: StepResults) -> None:
-        if not self._losses:
-            self._first_step = steps.first_step
-        self._losses += [round(float(loss), 6) for loss in steps.losses]
-        self._examples += [int(count) for count in steps.examples]
-        self._durations_ms += [round(float(ms), 3) for ms in steps.durations_ms]
-
-    def flush(self) -> None:
-        if not self._losses:
-            return
-        execution = self._execution
-        batch = StepBatch(
-            worker_index=execution.task.key.index,
-            round_index=execution.task.key.round_index,
-            attempt=execution.attempt,
-            first_step=self._first_step,
-            ended_at=execution.services.clock.now(),
-            losses=tuple(self._losses),
-            examples=tuple(self._examples),
-            durations_ms=tuple(self._durations_ms),
-        )
-        execution.services.telemetry.put_steps(execution.run.run_id, batch)
-        self._losses, self._examples, self._durations_ms = [], [], []
 
 
 def _outputs(execution: Execution, shard: ShardInProgress, parameters: Vector) -> dict[str, FileRef]:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from contracts.records import Run
+from training.samples import Looks
 from training.shards import Rows
 from training.vector_files import Vector
 
@@ -23,6 +24,16 @@ class Initial(NamedTuple):
     trainable_count: int
     constants: Tensors
     state: Tensors
+
+
+class Validation(NamedTuple):
+    """A part of the validation split: `sums` are `examples`, `loss_sum` and perhaps `correct`.
+
+    `looks` is None where there is no class to be shown for each example.
+    """
+
+    sums: dict[str, float]
+    looks: Looks | None = None
 
 
 class StepResults(Protocol):
@@ -43,6 +54,10 @@ class StepResults(Protocol):
     @property
     def durations_ms(self) -> Sequence[float]:
         """Milliseconds."""
+
+    @property
+    def accuracies(self) -> Sequence[float]:
+        """Right shares of the steps' batches, 0 … 1; empty for regression."""
 
 
 class ShardInProgress(Protocol):
@@ -86,6 +101,10 @@ class ShardInProgress(Protocol):
     def mean_loss(self) -> float:
         """Weighted by examples, before a pause included."""
 
+    @property
+    def mean_accuracy(self) -> float | None:
+        """Of this round's examples, before a pause included; None for regression."""
+
 
 class Trainer(Protocol):
     """A recipe, built and compiled once per execution environment.
@@ -104,8 +123,11 @@ class Trainer(Protocol):
     def shard(self, run: Run, round_index: int, worker_index: int, pieces: Sequence[Rows]) -> ShardInProgress:
         """Prepare one worker's round; nothing is assigned before `start` or `restore`."""
 
-    def validate(self, run: Run, parameters: Vector, constants: Tensors, low: int, high: int) -> dict[str, float]:
-        """Sums over rows low … high-1 of the validation split: `examples`, `loss_sum` and perhaps `correct`."""
+    def validate(self, run: Run, parameters: Vector, constants: Tensors, low: int, high: int) -> Validation:
+        """How good the parameters are on rows low … high-1 of the validation split, and what they see there."""
+
+    def pictures(self, run: Run, rows: Sequence[int]) -> tuple[bytes, ...]:
+        """Thumbnails of some rows of the validation split, one each; none where the data are no pictures."""
 
     def test(self, run: Run, parameters: Vector, constants: Tensors) -> dict[str, float]:
         """`val_loss`, `test_loss` and, for classes, `val_accuracy` and `test_accuracy` of the whole splits."""

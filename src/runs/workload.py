@@ -24,9 +24,10 @@ from contracts.records import (
 from contracts.settings import RunSettings
 from runs.bill import POLLS_PER_S, cold_start_gets, function_use, light_functions
 from runs.price_list import BYTES_PER_GB
-from runs.table_units import TableUnits, round_units
+from runs.table_units import TableUnits, round_units, write_units
 from runs.transfer import METADATA_BYTES, METADATA_WRITES, metered_bytes
 from runs.usage import MONTH_S, RANGE_BYTES, Usage
+from training.samples import SAMPLES
 from training.shards import is_validation_round
 
 MAX_SLICES = 64
@@ -47,6 +48,14 @@ TASK_S = 0.15
 VCPU_MB = 1_769
 EVALUATED_STEP_SHARE = 1 / 3
 """Of a training step's time that an evaluated batch takes: there is no way back."""
+
+STEPS_BYTES = 1_100.0
+"""Of an attempt's packed steps and spans."""
+
+PREDICTIONS_BYTES = 1_300
+SAMPLE_BYTES = 30
+THUMBNAIL_BYTES = 3_500
+"""Of an item of predictions with the confusion counts of ten classes, each sample in it, and a picture at most."""
 
 LAPTOP_ROUND_S = 0.03
 LAPTOP_START_S = 6.0
@@ -254,22 +263,44 @@ class Workload:
         return self._settings.workers * (self._vector_bytes + self._sizes.state_bytes) + 2 * self._vector_bytes
 
     def _table_units(self) -> TableUnits:
-        """By one typical round's records; and a packed item of steps and one of spans for each attempt."""
+        """By one typical round's records, and what is kept for display."""
         run = self.run()
         run_bytes = len(msgspec.json.encode(run))
         record = RoundRecord(
-            round_index=2, generation=1, committed_at=1e9, examples=1, epochs=1.0, metrics={"train/loss": 1.0},
-            inputs=run.inputs, parameters=run.parameters, cost_usd=0.001,
-        )  # fmt: skip
+            round_index=2,
+            generation=1,
+            committed_at=1e9,
+            examples=1,
+            epochs=1.0,
+            metrics=dict.fromkeys(("train/loss", "train/accuracy"), 1.0),
+            inputs=run.inputs,
+            parameters=run.parameters,
+            cost_usd=0.001,
+        )
         tasks = [self._task("train", index) for index in range(self._settings.workers)]
         tasks += [self._task("combine", index) for index in range(self.slices)]
         one = round_units(run, run_bytes, tasks, record)
-        telemetry = 3.0 * self._count("train") + self._count("combine")
-        stored = 1_100.0 * self._count("train")
+        shown_writes, shown_bytes = self._display()
         return TableUnits(
-            one.writes * self.rounds + telemetry, one.reads * self.rounds, one.stored_bytes * self.rounds + stored,
-            one.reconciles * self.rounds,
-        )  # fmt: skip
+            writes=one.writes * self.rounds + shown_writes,
+            reads=one.reads * self.rounds,
+            stored_bytes=one.stored_bytes * self.rounds + shown_bytes,
+            reconciles=one.reconciles * self.rounds,
+        )
+
+    def _display(self) -> tuple[float, float]:
+        """Units written, and bytes: packed steps and spans of each attempt, predictions of those that validate."""
+        workers, sizes = self._settings.workers, self._sizes
+        writes = 3.0 * self._count("train") + self._count("combine")
+        stored = STEPS_BYTES * self._count("train")
+        if sizes.val_examples and self.validations:
+            samples = min(SAMPLES, sizes.val_examples)
+            item_bytes = PREDICTIONS_BYTES + SAMPLE_BYTES * samples / workers
+            example_bytes = sizes.data_bytes / (sizes.examples + sizes.val_examples)
+            pictures_bytes = samples * min(example_bytes * 4 / 3, THUMBNAIL_BYTES)  # base64; once in a run
+            writes += workers * self.validations * write_units(item_bytes) + write_units(pictures_bytes)
+            stored += workers * self.validations * item_bytes + pictures_bytes
+        return writes, stored
 
     def _task(self, kind: TaskKind, index: int) -> Task:
         """As large as such a task's record is when it is done."""
@@ -279,7 +310,7 @@ class Workload:
             outcome="done",
             nonce=NONCE,
             outputs={"update": self._ref(1, self.slices if kind == "train" else 1), "state": self._ref(1, 1)},
-            metrics=dict.fromkeys(("loss", "val_loss_sum"), third),
+            metrics=dict.fromkeys(("loss", "accuracy", "val_loss_sum"), third),
             examples=100,
             steps_done=10,
             spans=spans,

@@ -1,15 +1,27 @@
-"""How good parameters are on some data, as sums that can be added over workers."""
+"""How good parameters are on some data, as sums that can be added over workers; and what the model sees there."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from training.compiled import CompiledRecipe
 from training.failures import recipe_code
 from training.framework import tf
 from training.parameters import Vector
+from training.samples import Answers
 
 BATCH_SIZE = 512
+
+
+class Evaluation(NamedTuple):
+    """Sums over the examples given: examples, loss_sum (penalties included), and correct or absolute_error_sum.
+
+    `answers` is None where the model does not tell one class of each example.
+    """
+
+    sums: dict[str, float]
+    answers: Answers | None
 
 
 def evaluate(
@@ -20,15 +32,25 @@ def evaluate(
     y: Vector,
     batch_size: int = BATCH_SIZE,
 ) -> dict[str, float]:
-    """Sums over the examples given, in inference mode: dropout off, statistics as they are.
+    """The sums alone; see `examine`."""
+    return examine(compiled, theta, constants, x, y, batch_size).sums
+
+
+def examine(
+    compiled: CompiledRecipe,
+    theta: Vector,
+    constants: Mapping[str, Vector],
+    x: Vector,
+    y: Vector,
+    batch_size: int = BATCH_SIZE,
+) -> Evaluation:
+    """Sums and answers for the examples given, in one pass, in inference mode: dropout off, statistics as they are.
 
     Takes the model's variables over, so call it before a shard run starts.
 
     Args:
         theta: parameters of shape (parameters,).
         x, y: of shape (examples, …).
-    Returns:
-        examples, loss_sum (penalties included), and correct or, for regression, absolute_error_sum.
     Raises:
         ShapeMismatch: parameters or constants are not of this model.
         RecipeFailed: the recipe's code raised.
@@ -37,6 +59,8 @@ def evaluate(
     x_tensor, y_tensor = tf.convert_to_tensor(x), tf.convert_to_tensor(y)
     function = compiled.evaluate_function(x_tensor, y_tensor)
     with recipe_code(compiled.file, "evaluating"):
-        loss_sum, score = function(x_tensor, y_tensor, tf.constant(batch_size)).numpy().tolist()
+        sums, *seen = (part.numpy() for part in function(x_tensor, y_tensor, tf.constant(batch_size)))
+    loss_sum, score = sums.tolist()
     score_name = "correct" if compiled.recipe.task == "classification" else "absolute_error_sum"
-    return {"examples": float(len(x)), "loss_sum": loss_sum, score_name: score}
+    answers = Answers(*seen) if len(seen[0]) else None
+    return Evaluation({"examples": float(len(x)), "loss_sum": loss_sum, score_name: score}, answers)

@@ -56,6 +56,8 @@ class ShardWork:
 class StepResults:
     """What consecutive steps gave. `first_step` is 0-based; the lists have one entry a step.
 
+    `accuracies` are the right shares of the steps' batches, 0 … 1; empty for regression.
+
     Reading the clock costs up to 0.3 ms, so steps shorter than 20 ms are timed in groups and share their mean.
     """
 
@@ -63,6 +65,7 @@ class StepResults:
     losses: tuple[float, ...]
     examples: tuple[int, ...]
     durations_ms: tuple[float, ...]
+    accuracies: tuple[float, ...]
 
 
 class ShardRun:
@@ -89,7 +92,7 @@ class ShardRun:
         self._starts, self._ends = _cuts(work)  # each (steps,)
         self._function = compiled.train_function(self._x, self._y)
         self._step = 0
-        self._loss_sum = 0.0
+        self._loss_sum = self._right_sum = 0.0
         self._stride = 1
 
     def start(self, theta: Vector, constants: Mapping[str, Vector], state: Mapping[str, Vector]) -> None:
@@ -108,7 +111,7 @@ class ShardRun:
         assign_named(compiled.state_variables(), state, "worker state")
         for accumulator in compiled.accumulators:
             accumulator.assign(np.zeros(accumulator.shape))
-        self._step, self._loss_sum = 0, 0.0
+        self._step, self._loss_sum, self._right_sum = 0, 0.0, 0.0
         compiled.owner = self
 
     def restore(self, constants: Mapping[str, Vector], checkpoint: Mapping[str, Vector]) -> int:
@@ -123,9 +126,9 @@ class ShardRun:
         compiled.owner = None
         assign_named(compiled.variables.named(compiled.variables.constants), constants, "constants")
         tensors = dict(checkpoint)
-        step, loss_sum = tensors.pop("progress/step"), tensors.pop("progress/loss_sum")
+        step, sums = tensors.pop("progress/step"), tensors.pop("progress/sums")
         assign_named(self._checkpoint_variables(), tensors, "worker checkpoint")
-        self._step, self._loss_sum = int(step), float(loss_sum)
+        self._step, (self._loss_sum, self._right_sum) = int(step), sums.tolist()
         compiled.owner = self
         return self._step
 
@@ -140,7 +143,7 @@ class ShardRun:
         first, last = self._step, min(self._step + steps, self.total_steps)
         starts, ends = self._starts[first:last], self._ends[first:last]
         with recipe_code(self._compiled.file, f"{self._where()} training"):
-            losses, stamps = self._function(
+            losses, right, stamps = self._function(
                 self._x, self._y, self._rows, tf.constant(starts), tf.constant(ends), tf.constant(self._stride)
             )
         values, counts = losses.numpy(), ends - starts
@@ -149,8 +152,11 @@ class ShardRun:
             raise NotFinite(f"{self._where()} step {first + at}", f"the loss is {values[at]}", "a finite number")
         for value, count in zip(values.tolist(), counts.tolist(), strict=True):
             self._loss_sum += value * count  # one by one: the sum's bits must not depend on the calls
+        rights = _step_sums(right.numpy(), counts)
+        for share in rights.tolist():
+            self._right_sum += share
         self._step = last
-        durations_ms = _durations_ms(stamps.numpy(), self._stride)
+        durations_ms = _durations_ms(stamps.numpy(), last - first, self._stride)
         if len(durations_ms):
             self._stride = int(np.clip(_TIMED_MS / max(durations_ms.mean(), 1e-6), 1, _LONGEST_STRIDE))
         return StepResults(
@@ -158,14 +164,15 @@ class ShardRun:
             losses=tuple(values.tolist()),
             examples=tuple(counts.tolist()),
             durations_ms=tuple(durations_ms.tolist()),
+            accuracies=tuple((rights / counts[: len(rights)]).tolist()),
         )
 
     def checkpoint(self) -> Tensors:
         """All that `restore` needs beside the constants, by name."""
         self._check_owner()
         tensors = {name: read(variable) for name, variable in self._checkpoint_variables().items()}
-        progress = {"progress/step": np.array(self._step), "progress/loss_sum": np.array(self._loss_sum)}
-        return tensors | progress
+        sums = np.array([self._loss_sum, self._right_sum])
+        return tensors | {"progress/step": np.array(self._step), "progress/sums": sums}
 
     def update(self, theta: Vector) -> Vector:
         """What the worker hands in once the round is finished.
@@ -220,6 +227,13 @@ class ShardRun:
         """Mean training loss of the examples so far, penalties included."""
         return self._loss_sum / max(self.examples, 1)
 
+    @property
+    def mean_accuracy(self) -> float | None:
+        """Share of right predictions among the examples so far, each as the step saw it; None for regression."""
+        if self._compiled.recipe.task == "regression":
+            return None
+        return self._right_sum / max(self.examples, 1)
+
     def _checkpoint_variables(self) -> dict[str, tf.Variable]:
         compiled = self._compiled
         model = compiled.variables
@@ -242,12 +256,23 @@ class ShardRun:
         return f"round {self._work.round_index} worker {self._work.worker_index}"
 
 
-def _durations_ms(stamps: npt.NDArray[np.float64], stride: int) -> npt.NDArray[np.float64]:
+def _durations_ms(stamps: npt.NDArray[np.float64], steps: int, stride: int) -> npt.NDArray[np.float64]:
     """Milliseconds of each step, shape (steps,), from readings before every `stride`-th and at the end."""
-    steps = len(stamps) - 1
     read_at = np.append(np.arange(0, steps, stride), steps)  # (groups + 1,)
     lengths = np.diff(read_at)
-    return np.repeat(np.diff(stamps[read_at]) * 1e3 / lengths, lengths)
+    return np.repeat(np.diff(stamps) * 1e3 / lengths, lengths)
+
+
+def _step_sums(shares: npt.NDArray[np.float64], counts: Rows) -> npt.NDArray[np.float64]:
+    """Sums over each step's examples, shape (steps,); none where there are no shares.
+
+    Args:
+        shares: of all steps' examples in their order.
+        counts: examples of each step, none of them 0.
+    """
+    if not len(shares):
+        return shares
+    return np.add.reduceat(shares, np.cumsum(counts) - counts)
 
 
 def _cuts(work: ShardWork) -> tuple[Rows, Rows]:

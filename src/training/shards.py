@@ -137,8 +137,16 @@ def is_validation_round(plan: RoundPlan, settings: RunSettings, round_index: int
 
     The first round's, being untrained, are not.
     """
-    every = settings.validate_every_rounds or plan.rounds_per_epoch
-    return round_index > 1 and (round_index - 1) % every == 0
+    return round_index > 1 and (round_index - 1) % _rounds_between_validations(plan, settings) == 0
+
+
+def is_first_validation(plan: RoundPlan, settings: RunSettings, round_index: int) -> bool:
+    """Whether this round validates, and none did before it."""
+    return round_index - 1 == _rounds_between_validations(plan, settings)
+
+
+def _rounds_between_validations(plan: RoundPlan, settings: RunSettings) -> int:
+    return settings.validate_every_rounds or plan.rounds_per_epoch
 
 
 def _cut(length: int, parts: int, index: int) -> tuple[int, int]:
