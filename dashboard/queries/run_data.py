@@ -7,6 +7,8 @@ from itertools import chain
 from types import MappingProxyType
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from contracts.records import PredictionBatch, RoundRecord, Run, SpanBatch, StepBatch, Task, TaskKey
 from dashboard.queries.source import Source
 from dashboard.queries.step_grid import StepGrid, Steps
@@ -34,7 +36,9 @@ class RunSnapshot(NamedTuple):
         read_at: when it was read, in s since 1970.
         newest_at: the newest time that anything in it speaks of, in s since 1970.
         tasks: those of every round.
+        predictions: of each worker and round those of the last attempt.
         conducted: whether it was being worked at.
+        outdated_predictions: those of attempts before, which are stored, too.
         changes: what `first_changed_column` goes by.
         packed_steps: what `history` gives in place of the batches.
     """
@@ -51,6 +55,7 @@ class RunSnapshot(NamedTuple):
     conducted: bool
     source: Source
     changes: tuple[Change, ...] = ()
+    outdated_predictions: tuple[PredictionBatch, ...] = ()
     packed_steps: tuple[PackedSteps, ...] = ()
 
     @property
@@ -72,6 +77,7 @@ class RunSnapshot(NamedTuple):
             spans=self.spans,
             steps=(),
             packed_steps=self.packed_steps,
+            predictions=(*self.predictions, *self.outdated_predictions),
         )
 
 
@@ -86,6 +92,7 @@ class RunData:
         self._unsettled: dict[int, Mapping[TaskKey, Task]] = {}
         self._spans: dict[tuple[TaskKey, int, str], SpanBatch] = {}
         self._predictions: dict[tuple[int, int], PredictionBatch] = {}
+        self._outdated_predictions: dict[tuple[int, int, int], PredictionBatch] = {}
         self._grid = StepGrid(run.settings.workers)
         self._sums = [StepSums(worker) for worker in range(run.settings.workers)]
         self._changes: list[Change] = []
@@ -134,6 +141,7 @@ class RunData:
             if tasks is None or (index >= latest_open and not _all_finished(tasks)):
                 return
             self._settled |= tasks
+            self._share_spans(tasks.values())
             del self._unsettled[index]
             self.settled_through = index
 
@@ -165,7 +173,13 @@ class RunData:
         """Predictions that have come in: the last attempt's count. Returns whether there are any."""
         changed = False
         for batch in batches:
-            self._predictions[batch.parameters_round, batch.worker_index] = batch
+            which = (batch.parameters_round, batch.worker_index)
+            older = self._predictions.get(which, batch)
+            if older.attempt > batch.attempt:
+                older, batch = batch, older
+            if older.attempt < batch.attempt:
+                self._outdated_predictions[*which, older.attempt] = older
+            self._predictions[which] = batch
             self._heard(batch.made_at)
             changed = True
         return changed
@@ -188,6 +202,7 @@ class RunData:
             conducted=conducted,
             source=source,
             changes=tuple(self._changes),
+            outdated_predictions=tuple(self._outdated_predictions.values()),
             packed_steps=tuple(chain.from_iterable(sums.packed for sums in self._sums)),
         )
 
@@ -196,6 +211,16 @@ class RunData:
         for index in sorted(self._unsettled):
             tasks |= self._unsettled[index]
         return tasks
+
+    def _share_spans(self, tasks: Iterable[Task]) -> None:
+        """A report holds the same spans as its attempt's batch: in memory once is enough."""
+        for task in tasks:
+            if task.report is not None and task.history:
+                last = task.history[-1]
+                key = (task.key, last.attempt, last.request_id)
+                batch = self._spans.get(key)
+                if batch is not None and batch.spans == task.report.spans:
+                    self._spans[key] = replace(batch, spans=task.report.spans)
 
     def _note(self, change: Change) -> None:
         """Only changes that reach further back than all later ones matter."""

@@ -50,6 +50,7 @@ class RunReader:
         if not self._at_rest:
             self._read_control(run)
             self._read_telemetry(now)
+            self.data.settle(run.round_index - LATE_ROUNDS)
             self._at_rest = run.ended and now > run.ended_at + LATE_S
         changed, self._changed = self._changed, False
         return changed
@@ -61,7 +62,6 @@ class RunReader:
             # A round that is over is read once more, and then not again: that time it must be all of it.
             tasks = store.load_tasks(run.run_id, index, consistent=index < run.round_index)
             self._changed |= data.use_tasks(index, tasks)
-        data.settle(run.round_index - LATE_ROUNDS)
 
     def _read_telemetry(self, now: float) -> None:
         data, telemetry = self.data, self._source.telemetry

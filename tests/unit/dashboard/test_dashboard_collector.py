@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from dashboard_samples import SHAPE, make_sample, open_files, sample_home, sample_source
 from msgspec.structs import replace
@@ -19,7 +20,11 @@ from dashboard.queries import collector as collector_module
 from dashboard.queries.collector import Collector
 from dashboard.queries.run_reader import LATE_S, PREDICTIONS_S
 from dashboard.queries.source import open_source
+from fakes.dynamodb_table import TABLE, dynamodb_table
 from fakes.memory_store import MemoryStore
+from runs.bill import make_bill
+from runs.summary import load
+from stores.dynamodb import DynamoStore
 
 RUN = SHAPE.run_id
 
@@ -263,6 +268,32 @@ def test_a_growing_run_is_followed_step_by_step(tmp_path: Path, clock: Clock) ->
         live.finish()
         assert collector.look(live.run_id).run.status == "FINISHED"
     collector.close()
+
+
+def test_a_stack_is_followed_by_the_same_queries(clock: Clock) -> None:
+    with dynamodb_table() as client:
+        store = DynamoStore(TABLE, client)
+        shape = SHAPE._replace(workers=2, rounds=4, steps_per_round=10, troubles=True)
+        made = make_sample(store, shape, "preparing")
+        collector = Collector(sample_source(store, is_cloud=True, readers=4), clock)
+        assert collector.look(RUN).columns == 0
+        made.begin()
+        for done in range(1, 5):
+            made.do_round()
+            clock.now += PREDICTIONS_S
+            assert collector.look(collector.find("latest")).columns == 10 * done
+        made.finish()
+        clock.now = made.run.ended_at + 3_600
+        followed = collector.look(RUN)
+        at_once = Collector(sample_source(store, is_cloud=True), clock).look(RUN)
+        for one, two in zip(followed.steps, at_once.steps, strict=True):
+            np.testing.assert_array_equal(one, two)
+        assert dict(followed.tasks) == dict(at_once.tasks)
+        assert followed.rounds == at_once.rounds
+        assert set(map(str, followed.spans)) == set(map(str, at_once.spans))
+        assert followed.predictions == at_once.predictions
+        assert make_bill(followed.history(), clock.now) == make_bill(load(store, store, RUN), clock.now)
+        collector.close()
 
 
 # --- what goes wrong ---

@@ -194,6 +194,16 @@ def test_after_a_hand_over_and_a_lost_worker_no_step_is_missing_or_out_of_turn()
     assert (steps.round_index == np.repeat(np.arange(1, 7), 20)).all()
 
 
+def test_of_predictions_the_last_attempt_counts_and_all_are_paid_for() -> None:
+    first = sample_snapshot().predictions[0]
+    data = data_of(4)
+    for attempt in (2, 1, 3, 3):
+        data.add_predictions([replace(first, attempt=attempt)])
+    snapshot = seen(data)
+    assert [batch.attempt for batch in snapshot.predictions] == [3]
+    assert sorted(batch.attempt for batch in snapshot.history().predictions) == [1, 2, 3]
+
+
 # --- what changed ---
 
 
