@@ -170,7 +170,8 @@ def test_a_round_is_cheap_and_far_from_every_limit(workers: int, slices: int, mo
     print(f"\n{workers} workers, {slices} slices, one round: ${price_usd:.6f}", *zip(costs._fields, costs, strict=True))
     assert max(costs.largest_bytes.values()) < 100_000
     # An offer writes its task twice over (it is a transaction), a claim too, beside the check of the stage; a report
-    # writes it once, spans, steps and predictions are an item each: 2 + 4 + 1 + 1 + 1 + 1 for a task of 1 KB; reports grow to 3 KB.
+    # writes it once, spans, steps and predictions are an item each: 2 + 4 + 1 + 1 + 1 + 1 for a task of 1 KB, and
+    # reports grow to 3 KB.
     # The run, its stage items and the round are written in two transactions: not for each worker.
     own_writes = 2 * (2 * costs.largest_bytes["run"] + costs.largest_bytes["round"]) / 1024 + 80
     tasks = workers + slices

@@ -100,7 +100,8 @@ def started(recipe: CompiledRecipe, todo: ShardWork | None = None, seed: int = 5
 def results(run: ShardRun, theta: np.ndarray) -> dict[str, bytes]:
     """All that a finished shard run hands in, as bytes: equal only if every bit is."""
     tensors = {"update": run.update(theta)} | run.worker_state()
-    return {name: value.tobytes() for name, value in tensors.items()} | {"loss": np.float64(run.mean_loss).tobytes()}
+    means = {"loss": run.mean_loss, "accuracy": run.mean_accuracy or 0.0}
+    return {name: np.asarray(value).tobytes() for name, value in (tensors | means).items()}
 
 
 def run_through(run: ShardRun, chunk: int = 1000) -> list[float]:

@@ -11,7 +11,7 @@ import pytest
 from small_recipes import EVERYTHING, FEATURES, compiled, data, results, run_through, shared, started, with_model
 
 from contracts.errors import RecipeFailed, ShapeMismatch
-from training.evaluate import evaluate
+from training.evaluate import evaluate, examine
 from training.metrics import combine_sums
 
 
@@ -87,6 +87,58 @@ def test_labels_may_be_one_hot() -> None:
     one_hot = np.eye(3, dtype=np.float32)[y]
     wanted = evaluate(sparse, theta, constants, x, y)
     assert evaluate(recipe, theta, constants, x, one_hot) == pytest.approx(wanted, rel=1e-6)
+
+
+@pytest.mark.parametrize("logits", [False, True])
+def test_answers_are_those_of_the_model_in_one_pass(logits: bool) -> None:
+    activation = None if logits else "softmax"
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=logits)
+    recipe = compiled(
+        with_model(lambda settings: build_linear(settings, 3, activation), build_loss=lambda settings: loss)
+    )
+    theta, constants, _ = recipe.initial(5)
+    x, y = data(50)
+    sums, answers = examine(recipe, theta, constants, x, y, batch_size=16)
+    assert answers is not None and answers.truths.tolist() == y.tolist()
+    outputs = np.asarray(recipe.model(x), np.float64)
+    shares = np.exp(outputs) / np.exp(outputs).sum(axis=1, keepdims=True) if logits else outputs
+    assert answers.predicted.tolist() == outputs.argmax(axis=1).tolist()
+    assert answers.confidences == pytest.approx(shares.max(axis=1), rel=1e-5)
+    assert sums["correct"] == (answers.predicted == answers.truths).sum()
+
+
+def test_the_confidence_of_one_output_is_that_of_the_class_predicted() -> None:
+    recipe = compiled(
+        with_model(
+            lambda settings: build_linear(settings, activation="sigmoid"),
+            build_loss=lambda settings: keras.losses.BinaryCrossentropy(),
+        )
+    )
+    theta, constants, _ = recipe.initial(5)
+    x, y = data(20)
+    labels = (y > 0).astype(np.uint8)[:, None]
+    _, answers = examine(recipe, theta, constants, x, labels)
+    second = np.asarray(recipe.model(x))[:, 0]
+    assert answers is not None and answers.truths.tolist() == labels[:, 0].tolist()
+    assert answers.predicted.tolist() == (second > 0.5).tolist()
+    assert answers.confidences == pytest.approx(np.maximum(second, 1 - second), rel=1e-5)
+
+
+def test_there_are_answers_only_where_there_is_one_class_an_example() -> None:
+    linear = compiled(
+        with_model(build_linear, task="regression", build_loss=lambda settings: keras.losses.MeanSquaredError())
+    )
+    x, y = data(4)
+    assert examine(linear, np.zeros(7, np.float32), {}, x, x[:, :1]).answers is None
+
+    def build_two(settings: Any) -> keras.Model:
+        layers = [keras.layers.Reshape((2, FEATURES // 2)), keras.layers.Dense(3, activation="softmax")]
+        return keras.Sequential([keras.Input((FEATURES,)), *layers])
+
+    two = compiled(with_model(build_two))
+    theta, constants, _ = two.initial(5)
+    sums, answers = examine(two, theta, constants, x, np.stack([y, y], axis=1))
+    assert answers is None and sums["correct"] * 2 in range(9)
 
 
 def test_a_loss_may_be_a_function_of_each_example() -> None:

@@ -149,6 +149,95 @@ def test_steps_are_those_of_keras() -> None:
     assert own_loss == pytest.approx(history.history["loss"][0], rel=1e-5)
 
 
+# --- accuracy ----------------------------------------------------------------------------------------------
+
+
+def step_by_step(recipe: CompiledRecipe, x: np.ndarray, y: np.ndarray) -> tuple[ShardRun, list[np.ndarray]]:
+    """A finished round, and what the model predicted for each step's batch just before its update."""
+    theta, constants, state = recipe.initial(5)
+    run = ShardRun(recipe, work(), x, y)
+    run.start(theta, constants, state)
+    rows, outputs, begin = np.concatenate(work().pieces), [], 0
+    while not run.finished:
+        assert run.advance(0).accuracies == ()
+        end = begin + (8, 8, 5, 8, 4)[run.step]
+        outputs.append(np.asarray(recipe.model(x[rows[begin:end]], training=False)))
+        run.advance(1)
+        begin = end
+    return run, outputs
+
+
+def plain(settings: Any, outputs: int = 3, activation: str | None = "softmax") -> keras.Model:
+    """Without dropout and batch normalisation, so that training and inference predict the same."""
+    return keras.Sequential([keras.Input((FEATURES,)), keras.layers.Dense(outputs, activation=activation)])
+
+
+LOSSES = keras.losses
+
+
+@pytest.mark.parametrize(
+    ("outputs", "activation", "loss", "labels"),
+    [
+        (3, "softmax", LOSSES.SparseCategoricalCrossentropy(), lambda y: y),
+        (3, "softmax", LOSSES.SparseCategoricalCrossentropy(), lambda y: y[:, None]),
+        (3, None, LOSSES.SparseCategoricalCrossentropy(from_logits=True), lambda y: y),
+        (3, "softmax", LOSSES.CategoricalCrossentropy(), lambda y: np.eye(3, dtype=np.float32)[y]),
+        (1, "sigmoid", LOSSES.BinaryCrossentropy(), lambda y: (y > 0).astype(np.uint8)),
+    ],
+)
+def test_a_steps_accuracy_is_the_right_share_of_its_batch(
+    outputs: int, activation: Any, loss: Any, labels: Any
+) -> None:
+    recipe = compiled(
+        with_model(lambda settings: plain(settings, outputs, activation), build_loss=lambda settings: loss)
+    )
+    x, y = data()
+    run, predictions = step_by_step(recipe, x, labels(y))
+    answers = [(p[:, 0] > 0.5).astype(int) if outputs == 1 else p.argmax(axis=1) for p in predictions]
+    truth = (y > 0).astype(int) if outputs == 1 else y
+    rows, ends = np.concatenate(work().pieces), np.cumsum([8, 8, 5, 8, 4])
+    batches = np.split(truth[rows], ends[:-1])
+    wanted = [float((answer == batch).mean()) for answer, batch in zip(answers, batches, strict=True)]
+    theta, constants, state = recipe.initial(5)
+    run.start(theta, constants, state)
+    assert run.advance(100).accuracies == pytest.approx(wanted)
+    assert run.mean_accuracy == pytest.approx(np.dot(wanted, [8, 8, 5, 8, 4]) / 33)
+    assert 0 < run.mean_accuracy < 1
+
+
+def test_accuracy_of_many_answers_an_example_is_their_mean() -> None:
+    def build(settings: Any) -> keras.Model:
+        return keras.Sequential(
+            [
+                keras.Input((FEATURES,)),
+                keras.layers.Reshape((2, FEATURES // 2)),
+                keras.layers.Dense(3, activation="softmax"),
+            ]
+        )
+
+    recipe = compiled(with_model(build))
+    x, y = data()
+    both = np.stack([y, 2 - y], axis=1)  # (examples, 2)
+    run, predictions = step_by_step(recipe, x, both)
+    wanted = float((predictions[0].argmax(axis=-1) == both[np.concatenate(work().pieces)[:8]]).mean())
+    theta, constants, state = recipe.initial(5)
+    run.start(theta, constants, state)
+    assert run.advance(1).accuracies == pytest.approx([wanted])
+
+
+def test_regression_has_no_accuracy() -> None:
+    recipe = compiled(
+        with_model(
+            lambda settings: plain(settings, 1, None),
+            task="regression",
+            build_loss=lambda settings: keras.losses.MeanSquaredError(),
+        )
+    )
+    run, _ = started(recipe)
+    assert run.advance(2).accuracies == () and run.mean_accuracy is None
+    assert run.advance(0).losses == () and run.advance(100).accuracies == ()
+
+
 # --- gradients ---------------------------------------------------------------------------------------------
 
 
