@@ -1,0 +1,111 @@
+"""What stands over every page: the run selector, how the run stands, Live or Pause, Stop."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from contracts.errors import LambdafitError
+from contracts.records import Run
+from dashboard.parts.live import DIALOG_KEY, PAUSED_KEY
+from dashboard.parts.messages import plain
+from dashboard.parts.page import NEWEST, NEXT_RUN_KEY, RUN_KEY, Page, run_name
+from dashboard.parts.run_strip import run_strip
+from dashboard.queries.run_data import RunSnapshot
+from dashboard.views.header import facts
+from runs import words
+
+
+def show_header(page: Page) -> RunSnapshot | None:
+    """The header. Returns the run that is looked at; None where there is none, which the pages explain."""
+    if NEXT_RUN_KEY in st.session_state:
+        st.session_state[RUN_KEY] = st.session_state.pop(NEXT_RUN_KEY)
+    snapshot = None
+    with st.container(horizontal=True, vertical_alignment="center"):
+        _selector(page)
+        try:
+            snapshot = page.collector.look(page.collector.find(run_name()))
+        except LambdafitError:
+            return None
+        _pause(snapshot)
+        _stop(page, snapshot)
+    run_strip(facts(snapshot, page.now), paused=bool(st.session_state.get(PAUSED_KEY)))
+    _problems(snapshot.run)
+    return snapshot
+
+
+def _selector(page: Page) -> None:
+    try:
+        runs = page.collector.runs()
+    except LambdafitError:
+        return
+    names = {run.run_id: f"{run.run_id}  {words.recipe(run)}" for run in runs.runs}
+    st.selectbox(
+        "Run",
+        [NEWEST, *names],
+        key=RUN_KEY,
+        bind="query-params",
+        accept_new_options=True,
+        format_func=lambda name: names.get(name, "latest run" if name == NEWEST else name),
+        label_visibility="collapsed",
+        width=320,
+        help="Follows the newest run, or stays with one. The address bar holds the choice.",
+    )
+
+
+def _pause(snapshot: RunSnapshot) -> None:
+    if snapshot.run.ended:
+        return
+    paused = bool(st.session_state.get(PAUSED_KEY))
+    st.button(
+        "Live" if paused else "Pause",
+        key="pause",
+        icon=":material/play_arrow:" if paused else ":material/pause:",
+        shortcut="p",
+        on_click=_toggle_pause,
+        help="Stop and start looking for news. The run itself goes on.",
+    )
+
+
+def _toggle_pause() -> None:
+    st.session_state[PAUSED_KEY] = not st.session_state.get(PAUSED_KEY)
+
+
+def _stop(page: Page, snapshot: RunSnapshot) -> None:
+    run = snapshot.run
+    if run.ended:
+        return
+    reason = "The dashboard was started with --read-only." if page.options.read_only else "Its checkpoint stays."
+    if st.button("Stop", key="stop", icon=":material/stop:", disabled=page.options.read_only, help=reason):
+        st.session_state[DIALOG_KEY] = True
+        _confirm_stop(page, run)
+
+
+def _closed() -> None:
+    st.session_state[DIALOG_KEY] = False
+
+
+@st.dialog("Stop the run?", on_dismiss=_closed)
+def _confirm_stop(page: Page, run: Run) -> None:
+    st.write(f"{plain(run.run_id)} ends at once, and its last checkpoint stays. It can be resumed later.")
+    with st.container(horizontal=True):
+        if st.button("Stop it", key="stop_confirmed", type="primary"):
+            with st.spinner("Stopping …"):
+                outcome = page.commands.stop(run.run_id)
+            if not outcome.error:
+                _closed()
+                st.toast(f"{run.run_id} is stopped.", icon=":material/stop:")
+                st.rerun()
+            st.error(plain(outcome.error))
+        if st.button("Keep it going", key="stop_cancelled"):
+            _closed()
+            st.rerun()
+
+
+def _problems(run: Run) -> None:
+    """Why the run failed, and what to do."""
+    if run.error is not None and run.status == "FAILED":
+        st.error(
+            f"**{run.error.number} {plain(run.error.message)}**\n\n{plain(run.error.advice)}", icon=":material/error:"
+        )
+    elif run.fingerprints_mixed:
+        st.warning("Its workers ran on different kinds of processors: the same seed may give other bits next time.")

@@ -1,0 +1,61 @@
+"""The dashboard: `lambdafit dashboard`, or `streamlit run dashboard/streamlit_app.py`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+if str(ROOT) not in sys.path:  # Streamlit puts this file's own folder there, not the one that the package lies in
+    sys.path.insert(0, str(ROOT))
+
+import streamlit as st  # noqa: E402
+
+from contracts.errors import LambdafitError  # noqa: E402
+from dashboard.chart.plotly_file import place_plotly  # noqa: E402
+from dashboard.options import options_from  # noqa: E402
+from dashboard.parts.access import admitted  # noqa: E402
+from dashboard.parts.header import show_header  # noqa: E402
+from dashboard.parts.live import watch  # noqa: E402
+from dashboard.parts.messages import show_error  # noqa: E402
+from dashboard.parts.page import page  # noqa: E402
+
+PAGES = (
+    ("runs", "Runs", ":material/list:"),
+    ("new_run", "New run", ":material/add_circle:"),
+    ("convergence", "Convergence", ":material/show_chart:"),
+    ("workers", "Workers", ":material/view_timeline:"),
+    ("predictions", "Predictions", ":material/image_search:"),
+    ("cost", "Cost", ":material/payments:"),
+    ("compare", "Compare", ":material/compare_arrows:"),
+)
+
+
+def show() -> None:
+    """One run of the script: header, page, and the look for news."""
+    st.set_page_config(page_title="lambdafit", page_icon=":material/bolt:", layout="wide")
+    chosen = st.navigation(
+        [st.Page(f"app_pages/{name}.py", title=title, icon=icon) for name, title, icon in PAGES], position="top"
+    )
+    if not admitted(options_from(os.environ)):
+        return
+    try:
+        _provide_plotly()
+    except LambdafitError as error:
+        show_error(error, again=True)
+    opened = page()
+    if opened is None:
+        return
+    snapshot = show_header(opened)
+    chosen.run()
+    watch(opened, snapshot)
+
+
+@st.cache_resource(show_spinner=False)
+def _provide_plotly() -> None:
+    """Once a process: the file is 5 MB."""
+    place_plotly()
+
+
+show()
