@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from contracts.records import Run
 from contracts.settings import RunSettings
@@ -17,6 +19,7 @@ from runs import recipes
 from runs.start import EngineLimits, complete_settings, start
 from runs.trainer import parameters_digest
 from stores.shared_files import FolderFiles
+from training.samples import sample_rows
 from training.vector_files import Vector, read_vector
 
 TESTS = Path(__file__).parents[1]
@@ -67,6 +70,35 @@ def test_a_run_repeats_bit_for_bit_in_warm_and_cold_environments(home: Home) -> 
     assert digests[0] == digests[2] == again.results["parameters_sha256"] != digests[1]
     assert again.results["test_accuracy"] > 0.8
     assert not again.fingerprints_mixed and "tensorflow" in again.fingerprint
+
+
+def test_every_validation_leaves_sample_predictions_and_a_confusion_matrix(home: Home) -> None:
+    settings = make_settings(home, "digits-mlp", workers=3, epochs=3, seed=5)
+    with LocalEngine(home, "", "r-test", settings) as engine:
+        run = finished(engine.conduct(start(engine.services, settings).run_id, lambda run: None))
+        batches = engine.services.telemetry.read_predictions(run.run_id)[0]
+        steps = engine.services.telemetry.read_steps(run.run_id)[0]
+        rounds = {record.round_index: record.metrics for record in engine.services.store.load_rounds(run.run_id)}
+    validated = sorted(index - 1 for index, metrics in rounds.items() if "val/accuracy" in metrics)
+    assert len(validated) >= 2 and sorted({batch.parameters_round for batch in batches}) == validated
+    examples = run.data_facts["val_examples"]
+    for parameters_round in validated:
+        seen = sorted((b for b in batches if b.parameters_round == parameters_round), key=lambda b: b.worker_index)
+        rows = [row for batch in seen for row in batch.examples]
+        assert len(seen) == 3 and rows == sample_rows(examples).tolist() and len(rows) == 48
+        cells = [cell for batch in seen for cell in batch.confusion]
+        assert sum(count for *_, count in cells) == examples
+        right = sum(count for truth, predicted, count in cells if truth == predicted)
+        assert right / examples == pytest.approx(rounds[parameters_round + 1]["val/accuracy"])
+        images = [image for batch in seen for image in batch.images]
+        assert len(images) == (48 if parameters_round == validated[0] else 0)
+        assert all(Image.open(io.BytesIO(image)).size == (8, 8) for image in images)
+        assert all(0.1 <= share <= 1 for batch in seen for share in batch.confidences)
+    for index, metrics in rounds.items():
+        own = [batch for batch in steps if batch.round_index == index]
+        right = sum(np.dot(batch.accuracies, batch.examples) for batch in own)
+        assert metrics["train/accuracy"] == pytest.approx(right / sum(sum(b.examples) for b in own), abs=1e-3)
+    assert rounds[max(rounds)]["train/accuracy"] > 0.8
 
 
 def test_a_pause_after_every_step_changes_no_bit(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
