@@ -19,6 +19,7 @@ const CONFIG = {
   showEditInChartStudio: false,
   showLink: false,
   showSendToCloud: false,
+  showTips: false,
 };
 const charts = new WeakMap(); // parentElement -> chart
 
@@ -65,8 +66,9 @@ function makeChart(parentElement) {
 }
 
 function take(chart, wanted) {
-  chart.wanted = wanted;
   const { node, notice } = chart;
+  chart.wanted = wanted;
+  wanted.given = String(wanted.figure.layout.xaxis?.range ?? ""); // now, since plotly.js writes zooms into the layout
   node.style.height = `${wanted.height_px}px`;
   node.setAttribute("aria-label", wanted.alt);
   if (chart.isDrawn) {
@@ -129,8 +131,7 @@ function heard(chart, change) {
 
 // The visible range in values of the axis; null where all is shown.
 function knownRange(axis, wanted) {
-  const given = wanted.figure.layout.xaxis?.range;
-  if (!axis || axis.autorange || !axis.range || (given && String(given) === String(axis.range))) return null;
+  if (!axis || axis.autorange || !axis.range || String(axis.range) === wanted.given) return null;
   const ends = axis.range.map((end) => valueOf(end, wanted.x_kind));
   return ends[0] <= ends[1] ? ends : ends.reverse();
 }

@@ -1,0 +1,81 @@
+"""What people do on the dashboard's pages, and what they then look for: for tests with a real browser."""
+
+from __future__ import annotations
+
+from typing import Any
+
+PAGES = ("runs", "new_run", "convergence", "workers", "predictions", "cost", "compare")
+STATUS = ".run-strip .status"
+LOSS = ".st-key-convergence_loss_step .lambdafit-chart"
+EXCEPTION = "[data-testid=stException]"
+CHART_READY = "node => node && node._fullLayout && node.querySelector('.main-svg')"
+NEWEST_X = """
+selector => {
+  const node = document.querySelector(selector);
+  const values = (node?.data ?? []).flatMap((trace) => Array.from(trace.x ?? []));
+  return Math.max(-1, ...values.filter(Number.isFinite));
+}
+"""
+
+
+def open_dashboard(page: Any, url: str) -> None:
+    """Goes to a page and waits until Streamlit has run it."""
+    page.goto(url)
+    wait_until_quiet(page)
+
+
+def wait_until_quiet(page: Any) -> None:
+    """Waits until nothing is left on the page of an earlier run of the script, and every chart is drawn."""
+    page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]", timeout=30_000)
+    page.wait_for_function(
+        "() => !document.querySelector('[data-stale=true]')"
+        " && [...document.querySelectorAll('.lambdafit-chart')].every((node) => node._fullLayout)"
+    )
+
+
+def wait_for_status(page: Any, status: str, timeout_s: float = 20.0) -> None:
+    """Waits until the line over the page says so: `finished`, `stopped`, …."""
+    page.wait_for_function(
+        "([selector, status]) => document.querySelector(selector)?.textContent.endsWith(status)",
+        arg=[STATUS, status],
+        timeout=timeout_s * 1000,
+    )
+
+
+def newest_x(page: Any, selector: str = LOSS) -> float:
+    """The largest x that a chart shows; -1 where it shows none."""
+    return float(page.evaluate(NEWEST_X, selector))
+
+
+def wait_for_newer(page: Any, before: float, selector: str = LOSS) -> float:
+    """Waits until a chart shows more than it did before; gives its largest x."""
+    page.wait_for_function(
+        f"([selector, before]) => ({NEWEST_X})(selector) > before", arg=[selector, before], timeout=20_000
+    )
+    return newest_x(page, selector)
+
+
+def drag_over(page: Any, selector: str, first: float, last: float) -> None:
+    """Drags over a chart, from one part of its width to another."""
+    box = page.locator(f"{selector} .nsewdrag").first.bounding_box()
+    middle = box["y"] + box["height"] / 2
+    page.mouse.move(box["x"] + first * box["width"], middle)
+    page.mouse.down()
+    page.mouse.move(box["x"] + (first + last) / 2 * box["width"], middle, steps=4)
+    page.mouse.move(box["x"] + last * box["width"], middle, steps=4)
+    page.mouse.up()
+
+
+def x_range(page: Any, selector: str = LOSS) -> list[float]:
+    """The ends of a chart's x axis."""
+    return [float(end) for end in page.evaluate("s => document.querySelector(s).layout.xaxis.range", selector)]
+
+
+def mark(page: Any) -> None:
+    """Leaves a mark that a reload would take away."""
+    page.evaluate("window.lambdafitMark = true")
+
+
+def was_reloaded(page: Any) -> bool:
+    """Whether the page was loaded anew since it was marked."""
+    return not page.evaluate("window.lambdafitMark === true")
