@@ -48,19 +48,25 @@ def median(values: Floats) -> Floats:
     return _percentile(np.sort(values, axis=0), known, 0.5)
 
 
-def means(values: Floats, weights: Floats, starts: Places) -> Floats:
+def means(values: Floats, weights: Floats | None, starts: Places) -> Floats:
     """Each worker's weighted mean over stretches of columns: (workers, columns) → (workers, stretches).
 
     Args:
         values: NaN where unknown; such columns do not count.
-        weights: (workers, columns), not negative.
+        weights: (workers, columns), not negative; None for all alike.
         starts: (stretches,) first column of each, ascending, the first one 0.
     """
     if not len(starts):
         return np.empty((len(values), 0), np.float32)
-    weighed = np.where(np.isnan(values), 0, weights).astype(np.float32)  # (workers, columns)
-    sums = np.add.reduceat(np.nan_to_num(values) * weighed, starts, axis=1, dtype=np.float64)
-    totals = np.add.reduceat(weighed, starts, axis=1, dtype=np.float64)
+    unknown = np.isnan(values)
+    if weights is None:
+        known: Floats = ~unknown
+    else:
+        known = np.where(unknown, 0, weights).astype(np.float32)  # (workers, columns)
+    weighed = np.where(unknown, 0, values)
+    if weights is not None:
+        weighed *= known
+    sums, totals = (np.add.reduceat(each, starts, axis=1, dtype=np.float64) for each in (weighed, known))
     with np.errstate(invalid="ignore"):
         return (sums / totals).astype(np.float32)
 

@@ -15,7 +15,7 @@ from dashboard.views.curves import Level, Measure, curve, placement
 Floats = npt.NDArray[Any]
 MOST_ROWS = 64
 MOST_COLUMNS = 500
-MOST_CELLS = 7_680
+MOST_CELLS = 10_240
 """So many values of four bytes are what one chart may send at every update: 41 kB."""
 
 
@@ -54,9 +54,9 @@ def worker_cells(
     first_workers = np.arange(0, workers, share)
     columns = max(1, min(points, MOST_COLUMNS, MOST_CELLS // len(first_workers)))
     starts = np.unique(np.arange(columns) * points // columns) if points else np.empty(0, np.int64)
-    cells = values if len(starts) == points else means(values, np.ones_like(values), starts)
+    cells = values if len(starts) == points else means(values, None, starts)
     if share > 1:
-        cells = means(cells.T, np.ones_like(cells.T), first_workers).T
+        cells = means(cells.T, None, first_workers).T
     edges = np.append(begins[starts], x[-1:]) if points else np.empty(0)
     known = int(np.count_nonzero(~np.isnan(values)))
     return WorkerCells(measure, TITLES[axis], cells, edges, first_workers, share, known)
