@@ -21,6 +21,9 @@ from dashboard.parts.live import watch  # noqa: E402
 from dashboard.parts.messages import show_error  # noqa: E402
 from dashboard.parts.page import page  # noqa: E402
 
+ICON = Path(__file__).with_name("icon.svg")
+"""A file: for an icon by name the browser would ask a server elsewhere."""
+
 PAGES = (
     ("runs", "Runs", ":material/list:"),
     ("new_run", "New run", ":material/add_circle:"),
@@ -32,9 +35,14 @@ PAGES = (
 )
 
 
+STYLE = "<style>[data-testid='stMainBlockContainer'] { padding-top: 4.2rem; padding-bottom: 2rem; }</style>"
+"""Streamlit leaves room for a title that these pages do not have."""
+
+
 def show() -> None:
     """One run of the script: header, page, and the look for news."""
-    st.set_page_config(page_title="lambdafit", page_icon=":material/bolt:", layout="wide")
+    st.set_page_config(page_title="lambdafit", page_icon=str(ICON), layout="wide")
+    st.html(STYLE)
     chosen = st.navigation(
         [st.Page(f"app_pages/{name}.py", title=title, icon=icon) for name, title, icon in PAGES], position="top"
     )
