@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -95,3 +95,41 @@ def _overrides(new_run: NewRun) -> Iterator[str]:
 def plain(value: Any) -> str:
     """A value as one types it: 0.05, 10, nesterov."""
     return f"{value:.12g}" if isinstance(value, float) else str(value)
+
+
+DEFAULTS: dict[str, Any] = {"workers": 4, "sync": "local", "seed": 0, "max_cost_usd": 10.0}
+"""What a form shows where `lambdafit train` has a default that is always the same."""
+
+OWN = "own"
+"""Chosen in place of a built-in recipe: a file."""
+
+
+def from_form(values: Mapping[str, Any]) -> NewRun:
+    """The run that a form asks for; what is as by default is left out.
+
+    Args:
+        values: by field of `NewRun`, None where nothing was said, and besides
+            `path`: the file, where `recipe` is `OWN`;
+            `length_kind`: "epochs" or "rounds", and `length`: how many;
+            `settings`: of a built-in recipe, name → value; `settings_text`: of a file, KEY=VALUE, one a line.
+    """
+    is_own = values.get("recipe") == OWN
+    recipe = str(values.get("path" if is_own else "recipe") or "")
+    fields = {name: values.get(name) for name in OPTIONS}
+    fields |= {"epochs": None, "rounds": None, str(values.get("length_kind") or "epochs"): values.get("length")}
+    told = {name: value for name, value in fields.items() if value not in (None, "") and value != DEFAULTS.get(name)}
+    if not recipe.strip().endswith(".keras"):
+        told.pop("data", None)
+    if is_own:
+        overrides = _settings_of(str(values.get("settings_text") or ""))
+    else:
+        settings: Mapping[str, Any] = values.get("settings") or {}
+        overrides = tuple((name, plain(value)) for name, value in settings.items() if value not in (None, ""))
+    return NewRun(recipe=recipe, overrides=overrides, **told)
+
+
+def _settings_of(text: str) -> tuple[tuple[str, str], ...]:
+    """KEY=VALUE lines. One without `=` stays as it is: the command says what is wrong with it."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    parts = [line.partition("=") for line in lines]
+    return tuple((name.strip(), value.strip() if equals else "") for name, equals, value in parts)

@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 import streamlit as st
-from dashboard_samples import State, sample_home
+from dashboard_samples import SHAPE, State, make_sample, sample_home
 from streamlit.testing.v1 import AppTest
 
 from dashboard.actions import commands
 from dashboard.actions.processes import Finished
 from dashboard.options import Options
+from engines.home import Home
+from stores.sqlite import SqliteStore
 
 PAGE = str(Path(__file__).parents[3] / "dashboard" / "app_pages" / "runs.py")
 OK = '{"run_id": "r-new00001", "status": "RUNNING"}'
@@ -139,10 +141,13 @@ def test_runs_in_every_state_are_cards_and_lines(home: Path, ran: Ran) -> None:
 
 
 def test_sixty_runs_are_searched_quickly(home: Path, ran: Ran) -> None:
+    place = Home(home)
+    place.create()
+    store = SqliteStore(place.environment().store_file)
+    shape = SHAPE._replace(workers=1, rounds=1, steps_per_round=2)
     for index in range(60):
-        sample_home(
-            home, "failed" if index % 10 == 0 else "finished", run_id=f"r-many{index:03d}", started_at=1.7e9 + index
-        )
+        make_sample(store, shape._replace(run_id=f"r-many{index:03d}", started_at=1.7e9 + index))
+    store.close()
     at = opened()
     assert len(at.dataframe[0].value) == 60
     assert len(at.checkbox) == 4
