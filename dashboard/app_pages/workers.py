@@ -63,7 +63,7 @@ def show() -> None:
     _show_means(views, page)
     show_workers(views.table, worker)
     if worker is not None:
-        show_attempts(views.timeline, views.table, worker)
+        show_attempts(snapshot, views.timeline, views.table, worker)
 
 
 def _show_nothing_yet(snapshot: RunSnapshot) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import streamlit as st
 
 from dashboard.parts.messages import plain, show_hint
+from dashboard.queries.run_data import RunSnapshot
 from dashboard.views.stragglers import WorkerTable
 from dashboard.views.timeline import Timeline
 from dashboard.views.worker_attempts import attempts_of, summary_of
@@ -48,11 +49,11 @@ def show_workers(table: WorkerTable, worker: int | None) -> None:
     )
 
 
-def show_attempts(timeline: Timeline, table: WorkerTable, worker: int) -> None:
+def show_attempts(snapshot: RunSnapshot, timeline: Timeline, table: WorkerTable, worker: int) -> None:
     """What became of each attempt of one worker."""
     with st.container(border=True):
         st.markdown(plain(summary_of(table, worker)))
-        found = attempts_of(timeline, worker)
+        found = attempts_of(snapshot, timeline, worker)
         columns: dict[str, Column] = {
             "round": found.round,
             "attempt": found.attempt,

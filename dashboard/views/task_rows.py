@@ -26,7 +26,7 @@ SPAN = np.dtype([
 ])  # fmt: skip
 ATTEMPT = np.dtype([
     ("kind", "u1"), ("index", "i4"), ("round", "i4"), ("attempt", "i4"), ("outcome", "u1"), ("start", "f8"),
-    ("end", "f8"), ("cost_usd", "f8"), ("memory_bytes", "i8"), ("request_id", "O"),
+    ("end", "f8"), ("cost_usd", "f8"), ("memory_bytes", "i8"),
 ])  # fmt: skip
 
 
@@ -65,21 +65,22 @@ class _Grown[Source]:
 
     def read(self, records: Sequence[Source]) -> npt.NDArray[Any]:
         """The rows of these records. What was returned before is never written to again."""
-        same = _same_from_the_start(self._seen, records)
+        seen = self._seen
+        same = _same_from_the_start(seen, records)
         del self._ends[same:]
         count = self._ends[-1] if self._ends else 0
-        if same < len(self._seen):
-            self._rows = self._rows[:count].copy()  # who holds the old rows keeps them as they were
         fresh: list[tuple[Any, ...]] = []
         for record in records[same:]:
             fresh.extend(self._rows_of(record))
             self._ends.append(count + len(fresh))
         self._seen = records
         whole = count + len(fresh)
-        if whole > len(self._rows):
-            larger = np.empty(max(whole, 2 * count), self._rows.dtype)
-            larger[:count] = self._rows[:count]
-            self._rows = larger
+        is_redone = same < len(seen)  # who holds the old rows keeps them as they were
+        if is_redone or whole > len(self._rows):
+            capacity = len(self._rows) if whole <= len(self._rows) else 2 * whole
+            anew = np.empty(capacity, self._rows.dtype)
+            anew[:count] = self._rows[:count]
+            self._rows = anew
         self._rows[count:whole] = np.array(fresh, self._rows.dtype)
         return self._rows[:whole]
 
@@ -106,6 +107,6 @@ def _attempt_rows(task: Task) -> Iterator[tuple[Any, ...]]:
     for place, record in enumerate(task.history):
         outcome = OUTCOME_CODES.get(record.outcome, FAILED)
         cost, peak = record.cost_usd, memory if place == last else 0
-        yield *head, record.attempt, outcome, record.started_at, record.ended_at, cost, peak, record.request_id
+        yield *head, record.attempt, outcome, record.started_at, record.ended_at, cost, peak
     if (claim := task.claim) is not None:
-        yield *head, claim.attempt, AT_WORK, claim.claimed_at, claim.claimed_at, 0.0, 0, claim.request_id
+        yield *head, claim.attempt, AT_WORK, claim.claimed_at, claim.claimed_at, 0.0, 0

@@ -149,13 +149,12 @@ def _steps_within(snapshot: RunSnapshot, attempt: Any, low: float, high: float) 
 
 
 def _axis(snapshot: RunSnapshot, rows: Rows, ends: Floats, began: float, newest: float) -> Attended:
-    """Attempts tell nearly always when somebody was at work; spans and steps are asked where these are silent."""
-
-    def others() -> Floats:
-        at = snapshot.steps.at
-        return np.concatenate([at[~np.isnan(at)], rows.spans["start"], rows.spans["end"]])
-
-    return attended(began, newest, rows.attempts["start"], ends, others)
+    """Attempts and steps tell nearly always when somebody was at work; spans are asked where these are silent."""
+    steps = np.array([(packed.began_at, packed.ended_at) for packed in snapshot.packed_steps]).reshape(-1, 2)
+    begun = rows.attempts["start"]
+    known = np.where(rows.attempts["outcome"] == SUPERSEDED, begun, ends)  # the end of these is a guess
+    starts, ends = np.append(begun, steps[:, 0]), np.append(known, steps[:, 1])
+    return attended(began, newest, starts, ends, lambda: np.append(rows.spans["start"], rows.spans["end"]))
 
 
 def _recorded(spans: npt.NDArray[Any], lanes: Lanes, axis: Attended) -> Bars:

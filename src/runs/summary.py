@@ -20,6 +20,9 @@ SPAN_ORDER = ("init", "prepare", "build", "load", "assign", "evaluate", "compute
 UNATTENDED_GAP_S = 60.0
 """A longer silence than this means that no engine was at work: the run had been stopped or interrupted."""
 
+NOT_SEEN_TO_END = frozenset({"lost", "superseded"})
+"""Outcomes of attempts of which nobody knows when they really ended."""
+
 IDLE = "idle"
 KIND_ORDER: tuple[TaskKind, ...] = ("prepare", "initialise", "train", "combine", "evaluate", "clear")
 Interval = tuple[float, float]
@@ -212,9 +215,12 @@ def _add_task(tally: Tally, task: Task) -> None:
 
 
 def _activity(history: RunHistory) -> Iterable[Interval]:
-    """When something was certainly at work. How long a lost attempt lived is not known: its steps tell."""
+    """When something was certainly at work. How long a lost attempt lived is not known: its steps tell.
+
+    Nor is that of a superseded one, which is paid for to its time limit: that may lie beyond the run's end.
+    """
     attempts: Iterable[AttemptRecord] = chain.from_iterable(task.history for task in history.tasks)
-    yield from ((a.started_at, a.started_at if a.outcome == "lost" else a.ended_at) for a in attempts)
+    yield from ((a.started_at, a.started_at if a.outcome in NOT_SEEN_TO_END else a.ended_at) for a in attempts)
     yield from ((task.claim.claimed_at, task.claim.claimed_at) for task in history.tasks if task.claim)
     for batch in history.steps:
         yield batch.ended_at - sum(batch.durations_ms) / 1000, batch.ended_at
