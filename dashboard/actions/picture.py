@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -47,7 +48,7 @@ def look_at(commands: Commands, run_id: str, name: str, data: bytes) -> Seen:
         path, outcome = _ask(commands, run_id, name, data)
     except OSError as error:
         return Seen(f"The picture cannot be handed to the model: {error.strerror or error}. Try again.")
-    shown = outcome.shown.replace(str(path.absolute()), name)
+    shown = outcome.shown.replace(shlex.quote(str(path.absolute())), shlex.quote(name))
     if outcome.error:
         return Seen(outcome.error.replace(str(path.absolute()), name).replace(path.name, name), shown=shown)
     answer = outcome.answer or {}

@@ -11,7 +11,7 @@ from dashboard.parts.messages import plain, show_hint
 from dashboard.parts.page import Page, chosen_run
 from dashboard.parts.page import page as this_page
 from dashboard.queries.run_data import RunSnapshot
-from dashboard.views.cost import Budget, Curve, Expected, budget_of, curve, expected, headline, totals
+from dashboard.views.cost import Budget, Curve, Expected, amount, budget_of, curve, expected, headline, totals
 from dashboard.views.run_bill import run_bill
 from runs.bill import Bill
 from runs.words import usd
@@ -51,12 +51,12 @@ def _show_figures(bill: Bill, snapshot: RunSnapshot) -> None:
     taken = totals(bill)
     with st.container(horizontal=True):
         st.metric(words.title, usd(bill.total_usd))
-        st.metric("GB-seconds", f"{taken.gb_s:,.1f}", help="Memory × time of all functions.")
-        st.metric("Requests", f"{taken.requests:,.0f}", help="Invocations of all functions.")
-        st.metric("EFS read", f"{taken.efs_read_gb:,.3g} GB")
-        st.metric("EFS written", f"{taken.efs_written_gb:,.3g} GB")
-        st.metric("EFS stored", f"{taken.stored_gb_months:,.3g} GB-month", help="While the run lasted.")
-        st.metric("DynamoDB", f"{taken.table_units:,.0f} units", help="Reads and writes.")
+        st.metric("GB-seconds", amount(taken.gb_s), help="Memory × time of all functions.")
+        st.metric("Requests", amount(taken.requests), help="Invocations of all functions.")
+        st.metric("EFS read", f"{amount(taken.efs_read_gb)} GB")
+        st.metric("EFS written", f"{amount(taken.efs_written_gb)} GB")
+        st.metric("EFS stored", f"{amount(taken.stored_gb_hours)} GB-hours", help="While the run lasted.")
+        st.metric("DynamoDB", f"{amount(taken.table_units)} units", help="Reads and writes.")
     show_hint(f"{words.text} {bill.prices[0].upper()}{bill.prices[1:]}; {bill.architecture}.")
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -62,10 +63,13 @@ def spent_figure(spent: Curve, end: Expected | None, max_cost_usd: float, theme:
 def machines_figure(bill: Bill, theme: Theme) -> Figure:
     """The run beside the same work on EC2, on a logarithmic scale: a large machine costs thousands of times more."""
     names = [machine.name for machine in bill.machines]
-    traces = [_bars(LAMBDA, [LAMBDA], [bill.total_usd], theme.accent)]
-    for place, (label, way) in enumerate(WAYS):
-        costs = [float(getattr(machine, f"{way}_usd")) for machine in bill.machines]
-        traces.append(_bars(label, names, costs, theme.series[(place + 1) % len(theme.series)]))
+    traces = [
+        _bars(label, names, [float(getattr(machine, f"{way}_usd")) for machine in bill.machines], color, label)
+        for (label, way), color in zip(WAYS, theme.series[1:], strict=False)
+    ]
+    # Lambda takes the place of the middle one of three bars: places are given in the order of the traces.
+    ours = _bars(LAMBDA, [LAMBDA], [bill.total_usd], theme.accent, WAYS[1][0])
+    traces.insert(1, ours | {"legendrank": 1})
     layout = base_layout(
         theme,
         x_title="USD for this work, logarithmic",
@@ -73,7 +77,7 @@ def machines_figure(bill: Bill, theme: Theme) -> Figure:
         barmode="group",
         bargap=0.25,
         hovermode="closest",
-        xaxis={"type": "log", "dtick": 1, "tickprefix": "$"},
+        xaxis={"type": "log", "dtick": 1, "tickprefix": "$", "range": _log_range(traces)},
         yaxis={
             "type": "category",
             "categoryorder": "array",
@@ -112,7 +116,7 @@ def machines_table(bill: Bill) -> Table:
     return columns
 
 
-def _bars(name: str, categories: list[str], costs: list[float], color: str) -> dict[str, Any]:
+def _bars(name: str, categories: list[str], costs: list[float], color: str, place: str) -> dict[str, Any]:
     return {
         "type": "bar",
         "orientation": "h",
@@ -120,10 +124,19 @@ def _bars(name: str, categories: list[str], costs: list[float], color: str) -> d
         "x": costs,
         "y": categories,
         "text": [usd(cost) for cost in costs],
-        "textposition": "auto",
+        "textposition": "outside",
+        "textfont": {"size": 11},
+        "cliponaxis": False,
+        "offsetgroup": place,
         "marker": {"color": color},
         "hovertemplate": "%{y}, %{fullData.name}: %{text}<extra></extra>",
     }
+
+
+def _log_range(traces: Sequence[Mapping[str, Any]]) -> list[float]:
+    """Of all bars, with room for what stands behind the longest."""
+    logs = [math.log10(cost) for trace in traces for cost in trace["x"] if cost > 0]
+    return [min(logs) - 0.5, max(logs) + 0.9] if logs else [-4.0, 0.0]
 
 
 def _budget_line(max_cost_usd: float, theme: Theme) -> dict[str, Any]:

@@ -26,7 +26,7 @@ def show_lines(bill: Bill, run_id: str) -> None:
             help="A record is what functions reported; an estimate follows from it."
         ),
     }
-    st.dataframe(bill_columns(bill.lines), column_config=columns, hide_index=True, key="cost_bill")
+    st.dataframe(bill_columns(bill.lines), column_config=columns, hide_index=True, key="cost_bill", height="content")
     st.code(f"lambdafit cost {run_id} --json", language="bash")
 
 

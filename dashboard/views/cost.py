@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from contracts.records import RoundRecord, Run, Task, TaskKey
 from runs import budget
 from runs.bill import Bill, KeptLine
-from runs.usage import LineItem
+from runs.usage import MONTH_S, LineItem
 
 Floats = NDArray[np.float64]
 Columns = dict[str, list[str] | list[float] | list[bool]]
@@ -31,7 +31,7 @@ class Totals(NamedTuple):
 
     Args:
         gb_s: memory × time of all functions.
-        stored_gb_months: on the shared files, while it ran.
+        stored_gb_hours: on the shared files, while it ran.
         table_units: DynamoDB's reads and writes.
     """
 
@@ -39,7 +39,7 @@ class Totals(NamedTuple):
     requests: float
     efs_read_gb: float
     efs_written_gb: float
-    stored_gb_months: float
+    stored_gb_hours: float
     table_units: float
 
 
@@ -123,9 +123,14 @@ def totals(bill: Bill) -> Totals:
         requests=_amount(lines, "Lambda", "request"),
         efs_read_gb=_amount(lines, "EFS", "GB", name="read"),
         efs_written_gb=_amount(lines, "EFS", "GB", name="written"),
-        stored_gb_months=_amount(lines, "EFS", "GB-month"),
+        stored_gb_hours=_amount(lines, "EFS", "GB-month") * MONTH_S / 3600,
         table_units=_amount(lines, "DynamoDB", "unit"),
     )
+
+
+def amount(value: float) -> str:
+    """Three figures that say something, whole numbers where they are large: `408`, `1.27`, `0.0026`."""
+    return f"{value:,.0f}" if value >= 100 or value == int(value) else f"{value:.3g}"
 
 
 def by_service(lines: Iterable[LineItem]) -> dict[str, float]:

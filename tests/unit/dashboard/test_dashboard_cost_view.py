@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from dashboard_samples import State, sample_home, sample_snapshot
 from msgspec.structs import replace
 
+from dashboard.figures.cost import machines_figure, spent_figure
+from dashboard.figures.theme import DARK, LIGHT
 from dashboard.options import Options
 from dashboard.queries.collector import Collector
 from dashboard.queries.source import open_source
 from dashboard.views.cost import (
     Curve,
+    amount,
     bill_columns,
     budget_of,
     by_service,
@@ -29,6 +33,7 @@ from dashboard.views.run_bill import LEAST_S, Made, run_bill
 from runs.bill import make_bill
 from runs.budget import attempt_reservation_usd, spent_usd, with_grants
 from runs.idle import idle_cost
+from runs.words import usd
 
 NOW = 1_800_000_000.0
 
@@ -176,3 +181,44 @@ def test_estimate_live_and_final_are_told_apart() -> None:
     titles = [headline(run, is_cloud=cloud).title for run in (running, done) for cloud in (True, False)]
     assert titles == ["Cost so far, live", "If it ran on Lambda, so far", "Cost, final", "Had it run on Lambda, final"]
     assert "costs nothing" in headline(done, is_cloud=False).text
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(408.54, "409"), (1234.0, "1,234"), (1.268, "1.27"), (0.002645, "0.00265"), (3.0, "3"), (0.0, "0")],
+)
+def test_amounts_in_few_figures(value: float, expected: str) -> None:
+    assert amount(value) == expected
+
+
+def test_the_drawn_curve_begins_before_the_first_round_and_ends_with_the_estimate() -> None:
+    snapshot = sample_snapshot(state="running")
+    spent = curve(snapshot.rounds, snapshot.tasks)
+    end = expected(snapshot.run, spent)
+    figure = spent_figure(spent, end, 10.0, LIGHT)
+    assert end is not None
+    assert figure.data[0]["x"].tolist() == [0, 1, 2, 3, 4]
+    assert figure.data[0]["y"][0] == spent.before_usd
+    assert figure.data[1]["x"] == [4, 6]
+    assert figure.data[1]["y"][1] == end.usd
+    assert f"At the end about {usd(end.usd)}." in figure.alt
+    assert "shapes" not in figure.layout  # a budget of $10 is far out of sight
+    assert "shapes" in spent_figure(spent, end, end.usd * 2, LIGHT).layout
+
+
+def test_a_long_curve_is_thinned_and_its_table_is_not() -> None:
+    rounds = np.arange(1, 5001)
+    cost = np.full(5000, 0.001)
+    figure = spent_figure(Curve(rounds, cost, np.cumsum(cost), 0.0), None, 10.0, LIGHT)
+    assert (figure.shown_points, figure.all_points) == (1000, 5000)
+    assert figure.data[0]["x"][[1, -1]].tolist() == [1, 5000]
+    assert len(figure.table()["round"]) == 5000
+
+
+def test_machines_are_drawn_beside_the_run() -> None:
+    bill = make_bill(sample_snapshot().history(), NOW)
+    figure = machines_figure(bill, DARK)
+    assert [trace["name"] for trace in figure.data] == ["on demand", "Lambda: this run", "reserved", "spot"]
+    assert figure.data[0]["x"] == [machine.on_demand_usd for machine in bill.machines]
+    assert usd(bill.total_usd) in figure.alt
+    assert set(figure.table()["machine"]) == {"t2.xlarge", "c7i.xlarge", "p4d.24xlarge"}

@@ -156,9 +156,10 @@ def test_samples_without_pictures(open_page: Open) -> None:
 
 
 def test_a_picture_of_ones_own(open_page: Open, model: Model) -> None:
-    page = upload(open_page(sample_snapshot()))
+    page = upload(open_page(sample_snapshot()), "my shoe.png")
     assert "80.0 %" in html(page)
     assert "With the parameters after round 6" in texts(page)
+    assert "lambdafit predict r-sample0001 'my shoe.png'" in texts(page)
     assert model.data == [PICTURE]
     assert model.modes == [0o600]
     assert model.paths[0].suffix == ".png"
