@@ -37,7 +37,6 @@ QUERY = "runs"
 CHOSEN_KEY = "compare_chosen"
 GONE_KEY = "compare_gone"
 TARGET_KEY = "compare_target"
-AXIS_NAMES = {"epoch": "epochs", "time": "time", "cost": "cost"}
 
 
 def show() -> None:
@@ -145,13 +144,7 @@ def _show_curves(page: Page, snapshots: Sequence[RunSnapshot]) -> float | None:
             bind="query-params",
         )
         along = st.segmented_control(
-            "Along",
-            ALONG,
-            default="epoch",
-            required=True,
-            format_func=lambda name: AXIS_NAMES[name],
-            key="compare_along",
-            bind="query-params",
+            "Along", ALONG, default="epoch", required=True, key="compare_along", bind="query-params"
         )
         target = _ask_target(common) if common is not None else None
     curves = [run_curve(snapshot, shown, along) for snapshot in snapshots]

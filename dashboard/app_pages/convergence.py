@@ -22,7 +22,6 @@ from runs.words import maybe
 
 CHART_PX = 400
 TITLES = {"loss": "Loss", "accuracy": "Accuracy"}
-AXIS_NAMES = {"step": "steps", "epoch": "epochs", "time": "time"}
 
 
 def show() -> None:
@@ -38,14 +37,16 @@ def show() -> None:
         return
     _show_headline(headline(snapshot))
     choices, all_workers = _choose(snapshot.run.settings.workers)
+    hints: dict[str, None] = {}  # each one once, though it may hold for both charts
     for column, measure in zip(st.columns(2), MEASURES, strict=True):
         with column:
             st.subheader(TITLES[measure], anchor=False)
             if all_workers:
                 _show_cells(page, snapshot, measure, choices)
             else:
-                _show_measure(page, snapshot, measure, choices)
-    if words := cut_words(placement(snapshot, choices.axis)):
+                hints[_show_measure(page, snapshot, measure, choices)] = None
+    hints[cut_words(placement(snapshot, choices.axis))] = None
+    if words := " ".join(filter(None, hints)):
         show_hint(words)
 
 
@@ -83,13 +84,7 @@ def _choose(workers: int) -> tuple[Choices, bool]:
             "A point for each", LEVELS, default="step", required=True, key="convergence_level", bind="query-params"
         )
         axis: Axis = st.segmented_control(
-            "Along",
-            AXES,
-            default="step",
-            required=True,
-            format_func=lambda name: AXIS_NAMES[name],
-            key="convergence_axis",
-            bind="query-params",
+            "Along", AXES, default="step", required=True, key="convergence_axis", bind="query-params"
         )
         chosen: list[int] = []
         all_workers = False
@@ -101,7 +96,6 @@ def _choose(workers: int) -> tuple[Choices, bool]:
                 "Workers",
                 range(workers),
                 max_selections=MOST_WORKERS,
-                format_func=lambda worker: f"worker {worker}",
                 key="convergence_workers",
                 bind="query-params",
                 disabled=all_workers,
@@ -124,16 +118,16 @@ def _choose(workers: int) -> tuple[Choices, bool]:
     return Choices(level, axis, tuple(chosen), smoothing, log), all_workers
 
 
-def _show_measure(page: Page, snapshot: RunSnapshot, measure: Measure, choices: Choices) -> None:
+def _show_measure(page: Page, snapshot: RunSnapshot, measure: Measure, choices: Choices) -> str:
+    """The chart of one measure. Returns what to say about its combine points."""
     view = measure_view(snapshot, measure, choices)
     if view.missing:
         show_hint(view.missing)
-        return
+        return ""
     key = f"convergence_{measure}_{choices.axis}"
     visible = chart_range(key)
     chart(measure_figure(view, page.theme, visible), key=key, height_px=CHART_PX, live_range=True)
-    if words := combine_marks(view, page.theme, visible)[1]:
-        show_hint(words)
+    return combine_marks(view, page.theme, visible)[1]
 
 
 def _show_cells(page: Page, snapshot: RunSnapshot, measure: Measure, choices: Choices) -> None:

@@ -54,8 +54,10 @@ def measure_figure(view: MeasureView, theme: Theme, visible: Range = None) -> Fi
         theme,
         x_title=view.x_title,
         y_title=_y_title(view),
-        yaxis=_y_axis(view),
-        yaxis2={"overlaying": "y", "range": [0, 1], "visible": False, "fixedrange": True},
+        yaxis={"overlaying": MARKS, "tickmode": "auto", "showgrid": True, **_y_axis(view)},
+        legend={"traceorder": "normal"},  # an area would turn it round
+        xaxis={"showgrid": False},  # or it would be taken for combine points
+        yaxis2={"range": [0, 1], "visible": False, "fixedrange": True},
     )
     if view.target is not None:
         layout |= _target(view.target, theme)
@@ -79,8 +81,8 @@ def combine_marks(view: MeasureView, theme: Theme, visible: Range) -> tuple[list
     trace: dict[str, Any] = {"type": "scatter", "yaxis": MARKS, "name": "combined", "hoverinfo": "skip"}
     if len(x) <= MOST_COMBINE_LINES:
         ends = np.tile(np.array([0.0, 1.0, np.nan]), len(x))
-        line = {"color": theme.grid, "width": 1}
-        return [{**trace, "mode": "lines", "x": np.repeat(x, 3), "y": ends, "line": line}], ""
+        line = {"color": theme.muted, "width": 0.75, "dash": "dot"}
+        return [{**trace, "mode": "lines", "x": np.repeat(x, 3), "y": ends, "line": line, "opacity": 0.6}], ""
     drawn = np.unique(np.linspace(0, len(x) - 1, min(len(x), MOST_COMBINE_TICKS)).round().astype(np.int64))
     marker = {"symbol": "line-ns-open", "size": 9, "color": theme.muted, "line": {"width": 1}}
     words = f"{len(x):,} combine points: as ticks on the axis"

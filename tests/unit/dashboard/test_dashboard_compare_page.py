@@ -10,6 +10,7 @@ import streamlit as st
 from dashboard_samples import sample_home
 from streamlit.testing.v1 import AppTest
 
+from dashboard.figures.compare import NAMES
 from engines.home import Home
 from stores.sqlite import SqliteStore
 
@@ -125,10 +126,11 @@ def test_equal_models_are_named(home: Path) -> None:
     assert any("the same model, bit for bit" in caption.value for caption in app.caption)
 
 
-@pytest.mark.parametrize("shown", ["val/accuracy", "val/loss", "train/loss"])
+@pytest.mark.parametrize("shown", ["validation accuracy", "validation loss", "training loss"])
 @pytest.mark.parametrize("along", ["epoch", "time", "cost"])
 def test_every_measure_along_every_axis(home: Path, shown: str, along: str) -> None:
     three_runs(home)
     app = opened(ticks=[FIRST, SECOND, THIRD], compare_shown=shown, compare_along=along)
     assert app.segmented_control(key="compare_along").value == along
+    assert NAMES[app.segmented_control(key="compare_shown").value] == shown
     assert len(app.get("bidi_component")) == 1

@@ -128,6 +128,8 @@ def test_eight_workers_are_drawn_and_a_ninth_is_not_offered(home: Path) -> None:
 def test_every_level_along_every_axis(home: Path, level: str, axis: str) -> None:
     record(home, troubles=True)
     app = opened(convergence_level=level, convergence_axis=axis)
+    assert app.segmented_control(key="convergence_axis").value == axis
+    assert app.segmented_control(key="convergence_level").value == level
     points = {"step": "all 120 points", "round": "all 6 points"}.get(level)
     assert points is None or points in captions(app)
     assert len(charts(app)) == 2
@@ -141,6 +143,13 @@ def test_log_and_smoothing_come_from_the_address(home: Path) -> None:
     texts = [str(proto) for proto in charts(app)]
     assert any("loss, logarithmic" in text for text in texts)
     assert all("smoothed" in text for text in texts)
+
+
+def test_chosen_workers_come_from_the_address(home: Path) -> None:
+    record(home)
+    app = opened(convergence_workers="3")
+    assert app.multiselect(key="convergence_workers").value == [3]
+    assert all("worker 3" in str(proto) for proto in charts(app))
 
 
 def test_all_workers_are_a_map(home: Path) -> None:
