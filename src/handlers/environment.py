@@ -42,7 +42,7 @@ class FunctionEnvironment(msgspec.Struct, frozen=True, kw_only=True):
         reserved_concurrency: how many Train functions may run side by side; 0: as many as there are workers.
         topic: ARN of the SNS topic that is told when a run has ended; empty: none.
         stack: the stack's name: the dimension of all metrics.
-        telemetry_days: how long steps and spans are kept.
+        telemetry_days: how long steps, predictions and spans are kept.
     """
 
     home: str = ""

@@ -229,6 +229,7 @@ def test_conduct_hears_of_tasks_that_need_a_decision(status: str) -> None:
         change("task", status="CLAIMED"),
         change("steps"),
         change("spans"),
+        change("predictions"),
         change("stage"),
         change("round"),
         {"eventName": "REMOVE", "dynamodb": {"Keys": {"pk": {"S": "run#r-1"}}}},

@@ -51,8 +51,9 @@ def combine_key(index: int, generation: int = 1) -> TaskKey:
 
 
 def done(key: TaskKey, nonce: str = "aa", attempt: int = 1, **fields: object) -> Task:
-    values: dict[str, object] = {"outputs": {"update": FILE, "parameters": FILE}, "metrics": {"loss": 0.5}}
-    report = Report(outcome="done", nonce=nonce, examples=25, **(values | fields))  # type: ignore[arg-type]
+    outputs = {"update": FILE, "parameters": FILE}
+    values: dict[str, object] = {"outputs": outputs, "metrics": {"loss": 0.5}, "examples": 25}
+    report = Report(outcome="done", nonce=nonce, **(values | fields))  # type: ignore[arg-type]
     record = AttemptRecord(
         attempt=attempt, nonce=nonce, outcome="done", started_at=NOW, ended_at=NOW + 2, cost_usd=0.001
     )
@@ -174,6 +175,25 @@ def test_a_combined_round_is_committed_and_the_next_begins() -> None:
     assert following.train_loss == 2.0 and following.examples_seen == 100
     assert following.spent_usd == pytest.approx(0.006)
     assert len(following.granted) == 4
+
+
+def test_training_accuracy_is_weighted_by_examples_where_every_worker_has_one() -> None:
+    def metrics(*accuracies: float | None) -> dict[str, float]:
+        workers = [
+            done(
+                train_key(i),
+                nonce=f"n{i}",
+                examples=10 * (i + 1),
+                metrics={"loss": 0.5} | ({"accuracy": a} if a else {}),
+            )
+            for i, a in enumerate(accuracies)
+        ]
+        actions = decide(state(COMBINING, *workers, done(combine_key(0)), done(combine_key(1))), NOW)
+        assert isinstance(actions[0], SaveRun) and actions[0].record is not None
+        return actions[0].record.metrics
+
+    assert metrics(0.5, 0.6, 0.7, 0.8) == pytest.approx({"train/loss": 0.5, "train/accuracy": 0.7})
+    assert metrics(0.5, 0.6, None, 0.8) == {"train/loss": 0.5}
 
 
 VALIDATED = {"val_examples": 10.0, "val_loss_sum": 5.0, "val_correct": 9.0}
