@@ -17,6 +17,9 @@ from dashboard.views.round_times import RoundTimes, round_times
 from dashboard.views.task_rows import AT_WORK, LOST, SUPERSEDED, Rows, RowStore
 
 KEPT_RUNS = 8
+NOT_SEEN = (LOST, SUPERSEDED)
+"""Nobody saw when these really ended."""
+
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int32]
 
@@ -117,20 +120,19 @@ def _most(rows: npt.NDArray[Any], kind: int) -> int:
 def _ends(snapshot: RunSnapshot, attempts: npt.NDArray[Any]) -> Floats:
     """When each attempt ended, (attempts,); one at work has come as far as its news.
 
-    A lost one is known to have lived until its last step: when it was found dead says nothing.
+    A lost one held its claim until it was found dead, one that was taken over is paid for to its time limit: so long
+    they are shown, but never beyond what is known.
     """
     ends = attempts["end"].copy()
-    alive = snapshot.conducted and not snapshot.run.ended
-    at_work, silent = attempts["outcome"] == AT_WORK, attempts["outcome"] == LOST
-    if alive:
+    at_work = attempts["outcome"] == AT_WORK
+    guessed = np.isin(attempts["outcome"], NOT_SEEN)
+    ends[guessed] = np.maximum(attempts["start"], np.minimum(ends, snapshot.newest_at))[guessed]
+    if snapshot.conducted and not snapshot.run.ended:
         ends[at_work] = np.maximum(ends[at_work], snapshot.newest_at)
-    else:
-        silent |= at_work
-    taken_over = attempts["outcome"] == SUPERSEDED  # paid for to its time limit, which may lie ahead
-    ends[taken_over] = np.maximum(attempts["start"], np.minimum(ends, snapshot.newest_at))[taken_over]
-    for place in np.flatnonzero(silent):
-        start, end = float(attempts["start"][place]), float(attempts["end"][place])
-        steps = _steps_within(snapshot, attempts[place], start, end if end > start else np.inf)
+        return ends
+    for place in np.flatnonzero(at_work):
+        start = float(attempts["start"][place])
+        steps = _steps_within(snapshot, attempts[place], start, np.inf)
         ends[place] = steps[1] if steps else start
     return ends
 
@@ -152,7 +154,7 @@ def _axis(snapshot: RunSnapshot, rows: Rows, ends: Floats, began: float, newest:
     """Attempts and steps tell nearly always when somebody was at work; spans are asked where these are silent."""
     steps = np.array([(packed.began_at, packed.ended_at) for packed in snapshot.packed_steps]).reshape(-1, 2)
     begun = rows.attempts["start"]
-    known = np.where(rows.attempts["outcome"] == SUPERSEDED, begun, ends)  # the end of these is a guess
+    known = np.where(np.isin(rows.attempts["outcome"], NOT_SEEN), begun, ends)
     starts, ends = np.append(begun, steps[:, 0]), np.append(known, steps[:, 1])
     return attended(began, newest, starts, ends, lambda: np.append(rows.spans["start"], rows.spans["end"]))
 
