@@ -8,7 +8,7 @@ from dashboard.queries.run_data import RunSnapshot
 from dashboard.views.remembered import Remembered
 from runs.bill import Bill, make_bill
 
-LEAST_S = 2.0
+LEAST_S = 4.0
 """A bill goes through every task of the run: while it trains, a new one is made this often at most."""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import stat
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,6 +16,8 @@ from streamlit.testing.v1 import AppTest
 
 from contracts.errors import InvalidImage
 from dashboard.actions.commands import Commands, Outcome
+from dashboard.options import Options
+from dashboard.parts.own_picture import why_not
 from dashboard.queries.run_data import RunSnapshot
 
 TOP = [{"label": 3, "class_name": "3", "confidence": 0.8}, {"label": 5, "class_name": "5", "confidence": 0.15}]
@@ -219,3 +222,17 @@ def test_a_model_that_has_no_parameters_yet_is_not_asked(open_page: Open) -> Non
     page = open_page(sample_snapshot(state="preparing"))
     assert page.file_uploader(key="predictions_picture").disabled
     assert "no parameters yet" in texts(page)
+
+
+@pytest.mark.parametrize(
+    ("options", "refused"),
+    [
+        (Options(engine="aws", read_only=True), True),
+        (Options(engine="aws"), False),
+        (Options(read_only=True), False),
+    ],
+    ids=["a function on AWS", "a stack", "a home"],
+)
+def test_a_prediction_on_aws_costs_something(options: Options, refused: bool) -> None:
+    page: Any = SimpleNamespace(options=options)
+    assert why_not(page, sample_snapshot()).startswith("Switched off: a prediction calls a function on AWS") == refused
