@@ -22,8 +22,9 @@ SCRIPT = Path(__file__).parent / "chart_page" / "chart_page.py"
 CHARTS = 4
 LOSS = "document.querySelector('.st-key-loss .lambdafit-chart')"
 UPDATES = 5
-MANY_UPDATES = 1000
-MOST_GROWTH = 1.1
+MANY_UPDATES = 200
+MOST_GROWTH = 1.2
+"""Of the heap, where compiled code comes and goes: 19.5 to 24 MB over 4,000 updates, at its lowest after 3,000."""
 
 
 @pytest.fixture(scope="module")
@@ -151,20 +152,23 @@ def test_charts_that_go_are_cleared_up(page: Any) -> None:
 
 def test_memory_stays_flat_over_many_updates(page: Any) -> None:
     client = page.context.new_cdp_session(page)
-
-    def heap_bytes() -> float:
-        client.send("HeapProfiler.collectGarbage")
-        return float(client.send("Runtime.getHeapUsage")["usedSize"])
-
     draw = (
         "async (count) => { const node = " + LOSS + "; for (let i = 0; i < count; i++) {"
         " const data = node.data.map((trace) => ({ ...trace, y: Float32Array.from(trace.y, (y) => y + 1e-4 * i) }));"
         " await Plotly.react(node, data, node.layout); } }"
     )
-    page.evaluate(draw, 20)
-    before = heap_bytes()
+
+    def held() -> tuple[int, int, float]:
+        client.send("HeapProfiler.collectGarbage")
+        counters = client.send("Memory.getDOMCounters")
+        return counters["nodes"], counters["jsEventListeners"], client.send("Runtime.getHeapUsage")["usedSize"]
+
+    page.evaluate(draw, MANY_UPDATES // 4)
+    nodes, listeners, heap_bytes = held()
     page.evaluate(draw, MANY_UPDATES)
-    assert heap_bytes() < MOST_GROWTH * before
+    nodes_after, listeners_after, heap_bytes_after = held()
+    assert (nodes_after, listeners_after) == (nodes, listeners)
+    assert heap_bytes_after < MOST_GROWTH * heap_bytes
 
 
 def test_plotly_is_fetched_once_and_kept(watch: Watch, server: Server, page: Any) -> None:
