@@ -60,8 +60,8 @@ def make_raster(timeline: Timeline, cells: int | None = None) -> Raster:
             filled *= LITTLE
         total += filled
         more = filled > best
-        best[more] = filled[more]
-        codes[more] = code
+        np.copyto(best, filled, where=more)
+        np.copyto(codes, np.uint8(code), where=more)
     codes[1 - total > best] = phases.IDLE_CODE  # more of the cell is empty than any phase has of it
     return Raster(codes, cell_s)
 
