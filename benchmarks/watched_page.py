@@ -1,0 +1,160 @@
+"""A page of the dashboard in headless Chromium, and what it costs: bytes over the websocket, stalls, memory."""
+
+from __future__ import annotations
+
+import base64
+import shutil
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+from playwright.sync_api import Browser, Page, sync_playwright
+from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+ARGUMENTS = ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+ARGUMENTS += ["--disable-dev-shm-usage", "--enable-precise-memory-info"]
+SIZE = {"width": 1280, "height": 900}
+TIMEOUT_MS = 60_000
+BINARY = 2  # opcode of a websocket frame
+
+OBSERVE = """
+(() => {
+  const seen = window.bench = { tasks: [], frames: [], readyAt: 0, charts: 0, last: 0 };
+  new PerformanceObserver((list) => {
+    for (const entry of list.getEntries()) seen.tasks.push([entry.startTime, entry.duration]);
+  }).observe({ type: "longtask", buffered: true });
+  const isReady = () => {
+    const app = document.querySelector("[data-testid=stApp]");
+    if (app?.dataset.testScriptState !== "notRunning" || document.querySelector("[data-stale=true]")) return false;
+    const charts = [...document.querySelectorAll(".lambdafit-chart")];
+    return charts.length >= seen.charts && charts.every((node) => node.querySelector(".main-svg"))
+      && document.querySelectorAll("[data-testid=stElementContainer]").length > 2;
+  };
+  const frame = (now) => {
+    if (seen.last) seen.frames.push([seen.last, now - seen.last]);
+    seen.last = now;
+    if (!seen.readyAt && isReady()) seen.readyAt = performance.now();
+    requestAnimationFrame(frame);
+  };
+  requestAnimationFrame(frame);
+})();
+"""
+REMEMBER = "(s) => { bench.before = document.querySelector(s)?.data; bench.chart = s; }"
+IS_NEWER = """
+() => document.querySelector(bench.chart)?.data !== bench.before
+  && document.querySelector("[data-testid=stApp]").dataset.testScriptState === "notRunning"
+"""
+
+
+class Frame(NamedTuple):
+    """A message that the server sent: when it came (s), its size, and what kind it is by Streamlit's own word."""
+
+    at_s: float
+    size_bytes: int
+    kind: str
+
+
+class Stall(NamedTuple):
+    """What kept the page's main thread, in ms: the longest task (0 below 50), the longest wait for a frame, all of its
+    time on a processor, whatever else the machine does."""
+
+    task_ms: float
+    frame_ms: float
+    processor_ms: float
+
+
+class WatchedPage:
+    """A page whose network and main thread are watched.
+
+    Args:
+        charts: so many charts a page is to have before it counts as drawn.
+    """
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.frames: list[Frame] = []
+        page.set_default_timeout(TIMEOUT_MS)
+        page.add_init_script(OBSERVE)
+        self._client = page.context.new_cdp_session(page)
+        self._client.on("Network.webSocketFrameReceived", self._received)
+        self._client.send("Network.enable")
+        self._client.send("Performance.enable")
+        self._processor_s = 0.0
+
+    def open(self, url: str, charts: int) -> float:
+        """Go to a page; ms from the navigation until all its charts are drawn and its script is done."""
+        self.page.goto(url, wait_until="commit")
+        self.page.evaluate("(charts) => { bench.charts = charts; bench.readyAt = 0; }", charts)
+        return float(self.page.wait_for_function("() => bench.readyAt", polling=50).json_value())
+
+    def begin(self, chart: str = "body") -> None:
+        """Forget what was; `wait_until_redrawn` waits for another drawing of this chart than the present one."""
+        self.frames.clear()
+        self.page.evaluate(REMEMBER, chart)
+        self._processor_s = self._metric("ThreadTime")
+        self.page.evaluate("() => { bench.tasks = []; bench.frames = []; }")
+
+    def stall(self) -> Stall:
+        """What kept the main thread since `begin`."""
+        processor_ms = (self._metric("ThreadTime") - self._processor_s) * 1000
+        # Long tasks are told in a task of their own, after the next frame.
+        found = self.page.evaluate(
+            "() => new Promise((done) => setTimeout(() => done([bench.tasks, bench.frames]), 200))"
+        )
+        tasks, frames = ([duration for _, duration in entries] for entries in found)
+        return Stall(max(tasks, default=0.0), max(frames, default=0.0), processor_ms)
+
+    def wait_until_redrawn(self) -> None:
+        """Wait until the chart shows something else, and the page's script is done."""
+        self.page.wait_for_function(IS_NEWER, polling=100)
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass, and take in what the browser tells meanwhile."""
+        self.page.wait_for_timeout(seconds * 1000)
+
+    def heap_bytes(self) -> float:
+        """What the page's scripts hold, after a collection of what they do not."""
+        self._client.send("HeapProfiler.collectGarbage")
+        return self._metric("JSHeapUsedSize")
+
+    def received_bytes(self) -> int:
+        """Over the websocket since `begin`."""
+        return sum(frame.size_bytes for frame in self.frames)
+
+    def received_kinds(self) -> dict[str, int]:
+        """How many messages of which kind since `begin`."""
+        return dict(Counter(frame.kind for frame in self.frames))
+
+    def _metric(self, name: str) -> float:
+        metrics = self._client.send("Performance.getMetrics")["metrics"]
+        return float(next(one["value"] for one in metrics if one["name"] == name))
+
+    def _received(self, event: Any) -> None:
+        response = event["response"]
+        payload = response["payloadData"]
+        data = base64.b64decode(payload) if response["opcode"] == BINARY else payload.encode()
+        self.frames.append(Frame(time.perf_counter(), len(data), _kind(data)))
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """Debian's, or Playwright's own."""
+    path = next((found for name in BROWSERS if (found := shutil.which(name))), None)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+def _kind(data: bytes) -> str:
+    message = ForwardMsg()
+    try:
+        message.ParseFromString(data)
+    except ValueError:
+        return "other"
+    return message.WhichOneof("type") or "other"
