@@ -56,7 +56,7 @@ def measure_figure(view: MeasureView, theme: Theme, visible: Range = None) -> Fi
         y_title=_y_title(view),
         yaxis={"overlaying": MARKS, "tickmode": "auto", "showgrid": True, **_y_axis(view)},
         legend={"traceorder": "normal"},  # an area would turn it round
-        xaxis={"showgrid": False},  # or it would be taken for combine points
+        xaxis={"showgrid": False, "rangemode": "nonnegative"},  # a grid would be taken for combine points
         yaxis2={"range": [0, 1], "visible": False, "fixedrange": True},
     )
     if view.target is not None:
