@@ -21,7 +21,7 @@ class Cut(NamedTuple):
 
 
 class Attended(NamedTuple):
-    """Turns seconds since 1970 into attended seconds since the run began, and cannot be turned back within a cut.
+    """Turns seconds since 1970 into attended seconds since the run began.
 
     Args:
         clock: (knots,) seconds since 1970, ascending.
@@ -47,14 +47,6 @@ class Attended(NamedTuple):
         if len(self.clock) == 2:
             return np.asarray(np.clip(clock - self.clock[0], 0.0, self.seconds[-1]))
         return np.asarray(np.interp(clock, self.clock, self.seconds))
-
-    def at(self, seconds: float) -> float:
-        """Seconds since 1970 of an attended second; at a cut the moment before it."""
-        place = int(np.searchsorted(self.seconds, seconds, side="left"))
-        if place == 0:
-            return float(self.clock[0])
-        before = min(place - 1, len(self.clock) - 2)
-        return float(self.clock[before] + seconds - self.seconds[before])
 
 
 def attended(began: float, ended: float, starts: Floats, ends: Floats, others: Callable[[], Floats]) -> Attended:

@@ -40,8 +40,9 @@ class MeanPhases(NamedTuple):
 def by_round(timeline: Timeline, most: int = MOST_COLUMNS) -> MeanPhases:
     """Seconds a worker, on the mean of all workers, in each committed round.
 
-    A column is as high as its round took, from the commit before to its own. "Combine" is from the first combine claim
-    to the commit; "no function" is the rest: waiting for one's turn, or for a function to start.
+    A column is as high as its round took, from the commit before to its own; higher where cold starts began before
+    that. "Combine" is from the first combine claim to the commit; "no function" is the rest: waiting for one's turn,
+    or for a function to start.
     """
     rounds = timeline.rounds.committed
     seconds = _round_seconds(timeline)[:, rounds]
