@@ -45,7 +45,7 @@ LIGHT = Theme(
     background="#ffffff",
     band="rgba(0, 114, 178, 0.18)",
     accent="#0b6bcb",
-    series=("#0072b2", "#a38739", "#005e23", "#c11972", "#3e343c", "#657bff", "#143ab8", "#6b127e"),
+    series=("#0072b2", "#a38739", "#00580f", "#c11972", "#37303d", "#5c8ff4", "#2410e6", "#72137a"),
 )
 DARK = Theme(
     name="dark",
@@ -55,7 +55,7 @@ DARK = Theme(
     background="#11161d",
     band="rgba(86, 180, 233, 0.22)",
     accent="#5aa9f5",
-    series=("#56b4e9", "#b38b00", "#00807e", "#ffc694", "#ebff26", "#c93426", "#7857d6", "#afffff"),
+    series=("#56b4e9", "#b38b00", "#00806e", "#ffc694", "#ebff26", "#c93426", "#864ae3", "#afffff"),
 )
 
 _PHASES_LIGHT = {

@@ -30,32 +30,39 @@ def chart(figure: Figure, *, key: str, height_px: int = 360, live_range: bool = 
     Returns:
         With `live_range` the visible range of x in values of the axis (`date`: ms since 1970), None for all.
     """
-    visible = plotly_chart(
-        figure.data,
-        figure.layout,
-        alt=figure.alt,
-        x_kind=figure.x_kind,
-        key=key,
-        height_px=height_px,
-        live_range=live_range,
-    )
-    with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center", gap="small"):
-        st.caption(points_caption(figure.shown_points, figure.all_points), width="content")
-        with st.popover(":material/more_horiz:", type="tertiary", help="Table and data", width="content"):
-            is_table = st.toggle("Show as table", key=f"{key}_table")
-            st.download_button(
-                "Download the data",
-                data=lambda: csv_of(figure.table()),
-                file_name=f"{key}.csv",
-                mime="text/csv",
-                icon=":material/download:",
-                type="tertiary",
-                on_click="ignore",
-                key=f"{key}_download",
-            )
-    if is_table:
-        _show_table(figure.table(), key)
+    with st.container(gap=None):
+        visible = plotly_chart(
+            figure.data,
+            figure.layout,
+            alt=figure.alt,
+            x_kind=figure.x_kind,
+            key=key,
+            height_px=height_px,
+            live_range=live_range,
+        )
+        with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
+            st.caption(points_caption(figure.shown_points, figure.all_points), width="content")
+            is_table = _menu(figure, key)
+        if is_table:
+            _show_table(figure.table(), key)
     return visible
+
+
+def _menu(figure: Figure, key: str) -> bool:
+    """What can be done with the data; whether the table is wanted."""
+    with st.popover(":material/more_horiz:", type="tertiary", help="Table and data"):
+        is_table = st.toggle("Show as table", key=f"{key}_table")
+        st.download_button(
+            "Download the data",
+            data=lambda: csv_of(figure.table()),  # when it is clicked, not before
+            file_name=f"{key}.csv",
+            mime="text/csv",
+            icon=":material/download:",
+            type="tertiary",
+            on_click="ignore",
+            key=f"{key}_download",
+        )
+    return is_table
 
 
 def points_caption(shown: int, of_all: int) -> str:

@@ -29,6 +29,12 @@ BROWSER_ARGUMENTS = (
     "--disable-dev-shm-usage",
 )
 LOCAL_SCHEMES = ("data", "blob", "about")
+PROBE = re.compile(r"://[^/]+/[^/]+/_stcore/(health|host-config)$")
+"""Opened at a page, Streamlit's script first looks for its server beneath that page, in vain, then at the root."""
+
+LEFT = "net::ERR_ABORTED"
+"""How requests end that are under way when the page is left or closed."""
+
 START_S = 60.0
 STOP_S = 10.0
 HEALTH_PAUSE_S = 0.1
@@ -82,21 +88,33 @@ def streamlit_server(script: Path, environment: Mapping[str, str] | None = None,
 
 
 class Watch:
-    """What a page did: its console's errors, and its requests to anywhere but the server under test."""
+    """What a page did: its console's errors, requests that failed, and those to anywhere but the server under test."""
 
     def __init__(self, page: Any) -> None:
         self.page = page
         self.errors: list[str] = []
         self.foreign: list[str] = []
+        self.failed: list[str] = []
         self.requests: list[str] = []
         page.on("console", self._heard)
         page.on("pageerror", lambda error: self.errors.append(str(error)))
         page.on("request", lambda request: self._asked(request.url))
+        page.on("requestfailed", self._broke)
+        page.on("response", self._answered)
         page.on("websocket", lambda websocket: self._asked(websocket.url))
 
     def _heard(self, message: Any) -> None:
-        if message.type == "error":
-            self.errors.append(f"{message.text} ({message.location.get('url', '')})")
+        address = message.location.get("url", "")
+        if message.type == "error" and not PROBE.search(address):
+            self.errors.append(f"{message.text} ({address})")
+
+    def _broke(self, request: Any) -> None:
+        if request.failure != LEFT:
+            self.failed.append(f"{request.failure} {request.url}")
+
+    def _answered(self, response: Any) -> None:
+        if response.status >= 400 and not PROBE.search(response.url):
+            self.failed.append(f"{response.status} {response.url}")
 
     def _asked(self, url: str) -> None:
         self.requests.append(url)
@@ -105,8 +123,9 @@ class Watch:
             self.foreign.append(url)
 
     def check(self) -> None:
-        """Fails if anything was asked of another host, or any error showed in the console."""
+        """Fails if anything was asked of another host or in vain, or any error showed in the console."""
         assert not self.foreign, f"requests that leave the machine: {self.foreign}"
+        assert not self.failed, f"requests that failed: {self.failed}"
         assert not self.errors, f"errors in the browser's console: {self.errors}"
 
 
@@ -136,7 +155,12 @@ def screenshot(page: Any, name: str) -> Path:
     folder = Path(os.environ.get("LAMBDAFIT_SCREENSHOTS") or SCREENSHOTS)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{re.sub(r'[^a-z0-9-]+', '-', name.lower())}.png"
-    page.screenshot(path=path, full_page=True)
+    size = page.viewport_size
+    # Streamlit scrolls a part of the page, which is otherwise as high as the window.
+    height = page.evaluate("document.querySelector('[data-testid=stMain]').scrollHeight")
+    page.set_viewport_size({"width": size["width"], "height": max(size["height"], height)})
+    page.screenshot(path=path)
+    page.set_viewport_size(size)
     return path
 
 
