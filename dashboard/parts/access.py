@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import streamlit as st
+from streamlit.errors import StreamlitSecretNotFoundError
 
 from dashboard.options import Options
 from dashboard.parts.messages import plain, show_empty
@@ -15,7 +16,7 @@ def admitted(options: Options) -> bool:
     """
     if not options.allow:
         return True
-    if "auth" not in st.secrets:
+    if not _login_is_set_up():
         show_empty(
             "Logging in is not set up",
             "The dashboard was started with `--allow`, which needs an OpenID Connect provider in "
@@ -32,3 +33,10 @@ def admitted(options: Options) -> bool:
         st.button("Log out", on_click=st.logout, icon=":material/logout:")
         return False
     return True
+
+
+def _login_is_set_up() -> bool:
+    try:
+        return "auth" in st.secrets
+    except StreamlitSecretNotFoundError:
+        return False

@@ -6,13 +6,16 @@ import streamlit as st
 
 from contracts.errors import LambdafitError
 from contracts.records import Run
-from dashboard.parts.live import DIALOG_KEY, PAUSED_KEY
+from dashboard.actions.commands import Outcome
+from dashboard.parts.acting import close_dialog, open_dialog, show_problem
+from dashboard.parts.live import PAUSED_KEY
 from dashboard.parts.messages import plain
 from dashboard.parts.page import NEWEST, NEXT_RUN_KEY, RUN_KEY, Page, run_name
 from dashboard.parts.run_strip import run_strip
 from dashboard.queries.run_data import RunSnapshot
 from dashboard.views.header import facts
-from runs import words
+
+STOP_KEY = "stop_outcome"
 
 
 def show_header(page: Page) -> RunSnapshot | None:
@@ -29,6 +32,7 @@ def show_header(page: Page) -> RunSnapshot | None:
         _pause(snapshot)
         _stop(page, snapshot)
     run_strip(facts(snapshot, page.now), paused=bool(st.session_state.get(PAUSED_KEY)))
+    _say_how_stopping_went(snapshot.run)
     _problems(snapshot.run)
     return snapshot
 
@@ -38,17 +42,15 @@ def _selector(page: Page) -> None:
         runs = page.collector.runs()
     except LambdafitError:
         return
-    names = {run.run_id: f"{run.run_id}  {words.recipe(run)}" for run in runs.runs}
     st.selectbox(
         "Run",
-        [NEWEST, *names],
+        [NEWEST, *(run.run_id for run in runs.runs)],  # as they stand in the address: it would hold a label instead
         key=RUN_KEY,
         bind="query-params",
         accept_new_options=True,
-        format_func=lambda name: names.get(name, "latest run" if name == NEWEST else name),
         label_visibility="collapsed",
-        width=320,
-        help="Follows the newest run, or stays with one. The address bar holds the choice.",
+        width=240,
+        help="Follows the latest run, or stays with one. The address bar holds the choice.",
     )
 
 
@@ -76,29 +78,31 @@ def _stop(page: Page, snapshot: RunSnapshot) -> None:
         return
     reason = "The dashboard was started with --read-only." if page.options.read_only else "Its checkpoint stays."
     if st.button("Stop", key="stop", icon=":material/stop:", disabled=page.options.read_only, help=reason):
-        st.session_state[DIALOG_KEY] = True
+        open_dialog()
         _confirm_stop(page, run)
 
 
-def _closed() -> None:
-    st.session_state[DIALOG_KEY] = False
-
-
-@st.dialog("Stop the run?", on_dismiss=_closed)
+@st.dialog("Stop the run?", on_dismiss=close_dialog)
 def _confirm_stop(page: Page, run: Run) -> None:
     st.write(f"{plain(run.run_id)} ends at once, and its last checkpoint stays. It can be resumed later.")
     with st.container(horizontal=True):
-        if st.button("Stop it", key="stop_confirmed", type="primary"):
-            with st.spinner("Stopping …"):
-                outcome = page.commands.stop(run.run_id)
-            if not outcome.error:
-                _closed()
-                st.toast(f"{run.run_id} is stopped.", icon=":material/stop:")
-                st.rerun()
-            st.error(plain(outcome.error))
-        if st.button("Keep it going", key="stop_cancelled"):
-            _closed()
-            st.rerun()
+        st.button("Stop it", key="stop_confirmed", type="primary", on_click=_stop_now, args=(page, run.run_id))
+        st.button("Keep it going", key="stop_cancelled", on_click=close_dialog)
+
+
+def _stop_now(page: Page, run_id: str) -> None:
+    st.session_state[STOP_KEY] = page.commands.stop(run_id)
+    close_dialog()
+
+
+def _say_how_stopping_went(run: Run) -> None:
+    outcome = st.session_state.pop(STOP_KEY, None)
+    if not isinstance(outcome, Outcome):
+        return
+    if outcome.error:
+        show_problem(outcome.error)
+    else:
+        st.toast(f"{run.run_id} is stopped.", icon=":material/stop:")
 
 
 def _problems(run: Run) -> None:

@@ -29,7 +29,8 @@ export default function (component) {
   const began = performance.now();
   strip.replaceChildren();
   const status = item(strip, "", `${data.sign} ${data.status}`, `status ${data.status.replace(" ", "-")}`);
-  item(strip, "", data.doing);
+  item(strip, data.run_id, data.recipe);
+  if (data.doing) item(strip, "", data.doing);
   item(strip, "round", data.round);
   item(strip, "epoch", data.epoch);
   if (data.quality) item(strip, "", data.quality);

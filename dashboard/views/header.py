@@ -50,7 +50,7 @@ def facts(snapshot: RunSnapshot, now: float) -> Facts:
         recipe=words.recipe(run),
         status=status,
         sign=SIGNS[status],
-        doing=words.phase(run, current),
+        doing=words.ending(run).partition(": ")[2] if run.ended else words.phase(run, current),
         round=_round(snapshot),
         epoch=_epoch(run),
         quality=_quality(run),

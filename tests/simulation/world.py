@@ -79,10 +79,10 @@ class World:
     seed: int
     settings: RunSettings
     faults: Faults
-    keep_spares: bool = False
     data_facts: Mapping[str, int] = field(default_factory=lambda: {"train_examples": 37, "val_examples": 5})
     now_s: float = 1_000_000.0
     trace: list[str] = field(default_factory=list)
+    keep_spares: bool = False
 
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed)
