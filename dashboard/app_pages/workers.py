@@ -16,7 +16,7 @@ from dashboard.parts.worker_tables import show_attempts, show_workers
 from dashboard.queries.run_data import RunSnapshot
 from dashboard.views.mean_phases import MeanPhases, by_round, by_worker
 from dashboard.views.raster import Raster, make_raster
-from dashboard.views.recent import Recent
+from dashboard.views.remembered import Remembered
 from dashboard.views.stragglers import WorkerTable, headline, make_table
 from dashboard.views.timeline import Timeline, timeline
 from dashboard.views.timeline_window import MOST_BARS, Detail, Window, detail, first_window, round_window
@@ -40,7 +40,7 @@ class _Views:
         self.by_round: MeanPhases = by_round(self.timeline)
 
 
-_views: Recent[_Views] = Recent(4)
+_views: Remembered[_Views] = Remembered(4)
 
 
 def show() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 
 
 class Remembered[V]:
@@ -34,3 +34,11 @@ class Remembered[V]:
             while len(self._kept) > self._most:
                 self._kept.popitem(last=False)
         return value
+
+    def get(self, name: Hashable, make: Callable[[], V]) -> V:
+        """The result of that name, made where there is none."""
+        with self._lock:
+            if name in self._kept:
+                self._kept.move_to_end(name)
+                return self._kept[name]
+        return self.put(name, make())

@@ -12,7 +12,7 @@ from dashboard.queries.run_data import RunSnapshot
 from dashboard.views import phases
 from dashboard.views.attended import Attended, attended
 from dashboard.views.lanes import KIND_CODES, TRAIN, Lanes, make_lanes
-from dashboard.views.recent import Recent
+from dashboard.views.remembered import Remembered
 from dashboard.views.round_times import RoundTimes, round_times
 from dashboard.views.task_rows import AT_WORK, LOST, SUPERSEDED, Rows, RowStore
 
@@ -74,17 +74,17 @@ class Timeline(NamedTuple):
 class _Memory(NamedTuple):
     lock: threading.Lock
     rows: RowStore
-    newest: Recent[Timeline]
+    newest: Remembered[Timeline]
 
 
-_memories: Recent[_Memory] = Recent(KEPT_RUNS)
+_memories: Remembered[_Memory] = Remembered(KEPT_RUNS)
 
 
 def timeline(snapshot: RunSnapshot) -> Timeline:
     """The timeline of a run, made of that of the revision before where there is one. For many threads."""
     run_id = snapshot.run.run_id
     place = (snapshot.source.name, run_id)
-    memory = _memories.get(place, lambda: _Memory(threading.Lock(), RowStore(), Recent(1)))
+    memory = _memories.get(place, lambda: _Memory(threading.Lock(), RowStore(), Remembered(1)))
     with memory.lock:
         revision = (snapshot.revision, len(snapshot.spans), snapshot.conducted)
         return memory.newest.get(revision, lambda: make_timeline(snapshot, memory.rows.read(snapshot)))
