@@ -16,13 +16,14 @@ from contracts.errors import LambdafitError  # noqa: E402
 from dashboard.chart.plotly_file import place_plotly  # noqa: E402
 from dashboard.options import options_from  # noqa: E402
 from dashboard.parts.access import admitted  # noqa: E402
+from dashboard.parts.acting import show_news  # noqa: E402
 from dashboard.parts.header import show_header  # noqa: E402
 from dashboard.parts.live import watch  # noqa: E402
 from dashboard.parts.messages import show_error  # noqa: E402
 from dashboard.parts.page import page  # noqa: E402
 
+# A file: for an icon by name the browser would ask a server elsewhere.
 ICON = Path(__file__).with_name("icon.svg")
-"""A file: for an icon by name the browser would ask a server elsewhere."""
 
 PAGES = (
     ("runs", "Runs", ":material/list:"),
@@ -35,8 +36,8 @@ PAGES = (
 )
 
 
+# Streamlit leaves room for a title that these pages do not have.
 STYLE = "<style>[data-testid='stMainBlockContainer'] { padding-top: 4.2rem; padding-bottom: 2rem; }</style>"
-"""Streamlit leaves room for a title that these pages do not have."""
 
 
 def show() -> None:
@@ -56,6 +57,7 @@ def show() -> None:
     if opened is None:
         return
     snapshot = show_header(opened)
+    show_news()
     chosen.run()
     watch(opened, snapshot)
 

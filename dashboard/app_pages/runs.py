@@ -9,7 +9,7 @@ from contracts.records import Run
 from dashboard.actions.new_run import DEMO
 from dashboard.parts import acting
 from dashboard.parts.messages import plain, show_error, show_hint
-from dashboard.parts.page import PAGES, Page, open_run, page
+from dashboard.parts.page import Page, go_to, open_run, page
 from dashboard.parts.run_cards import show_cards
 from dashboard.parts.run_dialogs import ask_to_remove, ask_to_resume
 from dashboard.parts.runs_table import chosen_ids, show_table, taken_row
@@ -67,7 +67,7 @@ def _show_first_screen(opened: Page) -> None:
                 args=(acting.Act(acting.screen(), "Starting the demo …", new_run=DEMO),),
             )
             if st.button("Another run", key="runs_other", icon=":material/add_circle:"):
-                st.switch_page(PAGES / "new_run.py")
+                go_to("new_run")
         show_hint("The same in a terminal:")
         st.code(command, language="bash", wrap_lines=True)
 
@@ -124,7 +124,7 @@ def _show_actions(opened: Page, ticked: list[view.RunRow]) -> None:
             icon=":material/compare_arrows:",
             disabled=count < 2,
         ):
-            st.switch_page(PAGES / "compare.py")
+            go_to("compare")
         _show_changes(opened, ticked)
 
 

@@ -20,6 +20,8 @@ SCREEN_KEY = "acting_screen"
 WANTED_KEY = "acting_wanted"
 OUTCOME_KEY = "acting_outcome"
 GO_TO_KEY = "acting_go_to"
+STARTED_KEY = "acting_started"
+NEWS_KEY = "acting_news"
 
 
 class Act(NamedTuple):
@@ -75,9 +77,17 @@ def carry_out(page: Page) -> None:
             with st.spinner(act.doing, show_time=True):
                 _do(page, act)
         else:
-            st.session_state.pop(WANTED_KEY, None)
+            _pressed_again(act)
     _go()
     _show_outcome()
+
+
+def _pressed_again(act: Act) -> None:
+    """Nothing is done twice. But the press named the old page, and so brought the browser back to it."""
+    st.session_state.pop(WANTED_KEY, None)
+    on_screen, run_id = st.session_state.get(STARTED_KEY, (-1, ""))
+    if on_screen == act.screen:
+        st.session_state[GO_TO_KEY] = run_id
 
 
 def _do(page: Page, act: Act) -> None:
@@ -96,6 +106,7 @@ def _do(page: Page, act: Act) -> None:
         outcome = _remove(page, act.remove)
     st.session_state[OUTCOME_KEY] = outcome
     if not outcome.error and outcome.run_id:
+        st.session_state[STARTED_KEY] = act.screen, outcome.run_id
         st.session_state[GO_TO_KEY] = outcome.run_id
 
 
@@ -114,8 +125,15 @@ def _go() -> None:
     if run_id:
         del st.session_state[GO_TO_KEY]
         st.session_state.pop(OUTCOME_KEY, None)
-        st.toast(f"{run_id} is running.", icon=":material/play_arrow:")
+        st.session_state[NEWS_KEY] = f"{run_id} is running."
         open_run(run_id)
+
+
+def show_news() -> None:
+    """What was done by the page before this one: its own toasts went with it. For the frame of all pages."""
+    news = st.session_state.pop(NEWS_KEY, "")
+    if news:
+        st.toast(plain(news), icon=":material/play_arrow:")
 
 
 def _show_outcome() -> None:

@@ -47,10 +47,11 @@ def show_estimate(line: str) -> None:
 
 
 def _show(found: Estimate) -> None:
-    with st.container(horizontal=True):
-        st.metric("On Lambda", found.on_lambda)
-        st.metric("On this machine", found.here)
-        st.metric("Cost on AWS", found.cost)
+    columns = st.columns(3)
+    for column, label, value in zip(
+        columns, ("On Lambda", "On this machine", "Cost on AWS"), (found.on_lambda, found.here, found.cost), strict=True
+    ):
+        column.markdown(f"{label}  \n**{plain(value)}**")
     if found.within_budget:
         show_hint(found.budget)
     else:

@@ -83,7 +83,18 @@ def open_run(run_id: str, on_page: str = CONVERGENCE) -> None:
         on_page: the name of a file in `app_pages`, without `.py`.
     """
     st.session_state[NEXT_RUN_KEY] = run_id
-    st.switch_page(PAGES / f"{on_page}.py")
+    go_to(on_page)
+
+
+def go_to(name: str) -> None:
+    """Go to a page, with the run that is chosen. Ends this run of the script.
+
+    Args:
+        name: of a file in `app_pages`, without `.py`.
+    """
+    st.session_state.setdefault(NEXT_RUN_KEY, run_name())
+    # Without `query_params` Streamlit would refuse: it may not clear those that a selector is bound to.
+    st.switch_page(PAGES / f"{name}.py", query_params={})
 
 
 def show_no_runs() -> None:

@@ -35,7 +35,7 @@ def show_cards(opened: Page, rows: Sequence[view.RunRow], curves: Mapping[str, R
     """
     for start in range(0, len(rows), CARDS_A_LINE):
         for row, column in zip(rows[start : start + CARDS_A_LINE], st.columns(CARDS_A_LINE), strict=False):
-            with column, st.container(border=True, key=f"runs_card_{row.run_id}"):
+            with column, st.container(border=True, height="stretch", key=f"runs_card_{row.run_id}"):
                 _show_card(opened, row, curves.get(row.run_id, RoundCurve()))
 
 
@@ -71,8 +71,15 @@ def _figures(opened: Page, row: view.RunRow, curve: RoundCurve) -> str:
         f"round {row.round_text}" if row.status != "running" else "",
         f"accuracy {row.accuracy_text}" if row.accuracy is not None else "",
         words.duration(elapsed_s) if elapsed_s is not None else "",
-        words.usd(row.cost_usd) + ("" if opened.options.is_cloud else " on Lambda"),
+        _cost(row, is_cloud=opened.options.is_cloud),
         view.when(row.created_at, opened.now),
         row.about if row.status == "failed" else "",
     ]
     return " · ".join(part for part in parts if part)
+
+
+def _cost(row: view.RunRow, *, is_cloud: bool) -> str:
+    """What it cost, or on this machine would have."""
+    if not row.cost_usd:
+        return ""
+    return words.usd(row.cost_usd) if is_cloud else f"{words.usd(row.cost_usd)} on Lambda"

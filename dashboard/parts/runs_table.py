@@ -67,7 +67,7 @@ def _column_config() -> dict[str, Any]:
     return {
         "open": column.ButtonColumn("", on_click=_pressed, key=OPEN_KEY, type="tertiary", pinned=True),
         "workers": column.NumberColumn(format="localized"),
-        "rounds": column.ProgressColumn("rounds done", format="percent", min_value=0, max_value=1),
+        "rounds": column.ProgressColumn("rounds done", format="%.0f %%", min_value=0, max_value=100),
         "train loss": column.NumberColumn(format="%.4f"),
         "curve": column.LineChartColumn("loss by round"),
         "accuracy": column.NumberColumn(format="percent", help="Of the test set, or as last validated."),

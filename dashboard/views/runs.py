@@ -14,6 +14,9 @@ from runs.summary import UNATTENDED_GAP_S
 
 MAX_CARDS = 12
 NEWEST_CARDS = 4
+OPEN_CARDS = 4
+"""So many of those that nobody works on, though they have not ended, are shown besides."""
+
 STATUSES = ("running", "interrupted", "not started", "finished", "failed", "stopped")
 ACTIVE = frozenset({"running", "interrupted", "not started"})
 SPARK_POINTS = 60
@@ -144,10 +147,10 @@ def statuses_of(rows: Sequence[RunRow]) -> dict[str, int]:
 
 
 def cards(rows: Sequence[RunRow]) -> list[RunRow]:
-    """Those to show as cards: all that have not ended, and the newest; newest first, at most `MAX_CARDS`."""
+    """Those to show as cards: the newest, those at work, and some that wait; newest first, at most `MAX_CARDS`."""
     running = [row for row in rows if row.status == "running"]
     open_ones = [row for row in rows if row.status in ACTIVE and row.status != "running"]
-    wanted = [row.run_id for row in (*rows[:NEWEST_CARDS], *running, *open_ones)]
+    wanted = [row.run_id for row in (*rows[:NEWEST_CARDS], *running, *open_ones[:OPEN_CARDS])]
     chosen = frozenset(list(dict.fromkeys(wanted))[:MAX_CARDS])
     return [row for row in rows if row.run_id in chosen]
 
@@ -170,7 +173,7 @@ def table(rows: Sequence[RunRow], curves: Mapping[str, RoundCurve]) -> dict[str,
         "recipe": [row.recipe for row in rows],
         "status": [row.status for row in rows],
         "workers": [row.workers for row in rows],
-        "rounds": [row.share for row in rows],
+        "rounds": [None if row.share is None else row.share * 100 for row in rows],
         "train loss": [row.loss for row in rows],
         "curve": [spark(curves.get(row.run_id, RoundCurve())) for row in rows],
         "accuracy": [row.accuracy for row in rows],

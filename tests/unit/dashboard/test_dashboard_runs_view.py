@@ -52,7 +52,9 @@ def test_elapsed_time_is_that_of_work() -> None:
 def test_cards_are_the_open_ones_and_the_newest() -> None:
     rows = rows_of(*(["finished"] * 30), "running", "finished", conducted=(30,))
     assert [row.run_id for row in view.cards(rows)] == [*(f"r-{index:06d}" for index in range(4)), "r-000030"]
-    assert len(view.cards(rows_of(*(["running"] * 40)))) == view.MAX_CARDS
+    many = ["running"] * 40
+    assert len(view.cards(rows_of(*many, conducted=tuple(range(40))))) == view.MAX_CARDS
+    assert len(view.cards(rows_of(*many))) == view.OPEN_CARDS  # the newest four are open, too
     assert len(view.cards(rows_of("finished", "failed"))) == 2
     assert view.cards([]) == []
 
