@@ -156,3 +156,34 @@ def test_a_list_of_visitors_needs_a_login(monkeypatch: pytest.MonkeyPatch, tmp_p
     assert not at.exception
     assert "Logging in is not set up" in texts(at)
     assert run_id not in texts(at)
+
+
+class Visitor(dict[str, Any]):
+    """`st.user` of somebody who has logged in, or has not."""
+
+    @property
+    def is_logged_in(self) -> bool:
+        return bool(self)
+
+
+@pytest.mark.parametrize(
+    ("visitor", "shown"),
+    [
+        (Visitor(), "Please log in"),
+        (Visitor(email="Ada@Example.org", email_verified=True), ""),
+        (Visitor(email="eve@example.org", email_verified=True), "No access"),
+        (Visitor(email="ada@example.org", email_verified=False), "No access"),
+        (Visitor(name="nobody"), "No access"),
+    ],
+    ids=["nobody yet", "on the list", "not on the list", "an address that nobody has verified", "without an address"],
+)
+def test_only_who_is_on_the_list_comes_in(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, visitor: Visitor, shown: str
+) -> None:
+    monkeypatch.setattr("dashboard.parts.access._login_is_set_up", lambda: True)
+    monkeypatch.setattr(st, "user", visitor)
+    run_id = sample_home(tmp_path, "finished")
+    at = app(monkeypatch, tmp_path, run=run_id, allow=("ada@example.org",))
+    assert not at.exception
+    assert shown in texts(at)
+    assert (run_id in texts(at)) == (not shown)
