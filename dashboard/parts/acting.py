@@ -140,11 +140,12 @@ def _show_outcome() -> None:
     outcome = st.session_state.get(OUTCOME_KEY)
     if not isinstance(outcome, Outcome):
         return
+    if not outcome.error:
+        st.session_state.pop(OUTCOME_KEY, None)
+        st.toast(plain(outcome.text or "Done."), icon=":material/check:")
+        return
     with st.container(horizontal=True, vertical_alignment="center"):
-        if outcome.error:
-            show_problem(outcome.error)
-        else:
-            st.success(plain(outcome.text or "Done."), icon=":material/check:")
+        show_problem(outcome.error)
         st.button("Dismiss", key="acting_dismiss", icon=":material/close:", type="tertiary", on_click=_dismiss)
 
 

@@ -17,7 +17,7 @@ SETTING = "new_run_set_"
 MAX_SEED = 2**53 - 1
 """Beyond it a browser's numbers are not exact."""
 
-SYNCS = {"local": "alone for a round, then combined", "gradients": "gradients combined after every step"}
+SYNCS = {"local": "alone for a round", "gradients": "together, every step"}
 OUTERS = ("sgd", "momentum", "nesterov", "adam")
 FIELDS = (
     "recipe", "path", "data", "settings_text", "workers", "length_kind", "length", "batch_size", "steps_per_round",

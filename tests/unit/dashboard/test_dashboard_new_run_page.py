@@ -194,7 +194,7 @@ def test_a_home_that_is_taken_names_the_run(home: Path, ran: Ran, gone_to: list[
         ran.start = Finished(0, f"{run_id} is stopped.\n", "")
         button(at, "new_run_stop_busy").click().run()
         assert ran.calls == [("runs", "stop", run_id, "--engine", "local")]
-        assert "is stopped" in at.success[0].value
+        assert "is stopped" in at.toast[0].value
         button(at, "new_run_open_busy").click().run()
         assert gone_to == ["convergence"]
     finally:

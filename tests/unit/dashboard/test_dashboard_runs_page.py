@@ -194,7 +194,7 @@ def test_a_run_is_removed_after_a_question(home: Path, ran: Ran) -> None:
     assert not at.exception
     assert ran.calls == [("runs", "rm", run_id, "--yes", "--engine", "local")]
     assert not at.session_state["dialog_open"]
-    assert "Removed" in at.success[0].value
+    assert "Removed" in at.toast[0].value
 
 
 def test_a_stopped_run_is_resumed_with_another_budget(home: Path, ran: Ran, gone_to: list[str]) -> None:
