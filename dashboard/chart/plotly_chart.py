@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,13 +10,29 @@ from typing import Any
 import streamlit as st
 
 from dashboard.chart.message import Place, pack
-from dashboard.chart.plotly_file import FILE_NAME, plotly_version
+from dashboard.chart.plotly_file import CHART_SCRIPT, FILE_NAME, chart_script_version, plotly_version
 
 RANGE_STATE = "x_range"
-_SCRIPT = Path(__file__).with_suffix(".js")
-_draw = st.components.v2.component(
-    "lambdafit_plotly_chart", js=_SCRIPT.read_text(encoding="utf-8"), isolate_styles=False
-)
+_LOADER = Path(__file__).with_name("plotly_chart_loader.js")
+_SOURCES_MARK = "[/* addresses */]"
+
+
+def _addresses(file_name: str, version: str) -> tuple[str, ...]:
+    """Where the browser may find a file: relative to the page (good behind a proxy, too), or by the base path.
+
+    The version in the address lets the browser keep the file without asking again.
+    """
+    address = f"app/static/{file_name}?v={version}"
+    base = str(st.get_option("server.baseUrlPath") or "").strip("/")
+    return (address, f"/{base}/{address}" if base else f"/{address}")
+
+
+def _loader() -> str:
+    sources = json.dumps(_addresses(CHART_SCRIPT.name, chart_script_version()))
+    return _LOADER.read_text(encoding="utf-8").replace(_SOURCES_MARK, sources)
+
+
+_draw = st.components.v2.component("lambdafit_plotly_chart", js=_loader(), isolate_styles=False)
 
 
 def plotly_chart(
@@ -33,8 +50,9 @@ def plotly_chart(
     Returns:
         The range of x that the user has zoomed to, in values of the axis (`date`: ms since 1970); None for all.
     """
+    sources = _addresses(FILE_NAME, plotly_version())
     x_range = chart_range(key) if live_range else None
-    place = Place(key, alt, x_kind, height_px, plotly_sources(), live_range, x_range)
+    place = Place(key, alt, x_kind, height_px, sources, live_range, x_range)
     result = _draw(key=key, data=pack(data, layout, place), on_x_range_change=_nothing)
     return _as_range(result.get(RANGE_STATE)) if live_range else None
 
@@ -43,16 +61,6 @@ def chart_range(key: str) -> tuple[float, float] | None:
     """The range that the chart of this key is zoomed to, also before it is drawn in this run of the script."""
     state = st.session_state.get(key)
     return _as_range(state.get(RANGE_STATE)) if isinstance(state, Mapping) else None
-
-
-def plotly_sources() -> tuple[str, ...]:
-    """Where the browser may find plotly.js: relative to the page (good behind a proxy, too), or by the base path.
-
-    The version in the address lets the browser keep the file without asking again.
-    """
-    address = f"app/static/{FILE_NAME}?v={plotly_version()}"
-    base = str(st.get_option("server.baseUrlPath") or "").strip("/")
-    return (address, f"/{base}/{address}" if base else f"/{address}")
 
 
 def _as_range(value: object) -> tuple[float, float] | None:

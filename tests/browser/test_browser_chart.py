@@ -19,9 +19,11 @@ from browser.browser_page import (
 )
 
 SCRIPT = Path(__file__).parent / "chart_page" / "chart_page.py"
+OPTIONS = ("--server.enableStaticServing", "true", "--global.minCachedMessageSize", "1000")
 CHARTS = 4
 LOSS = "document.querySelector('.st-key-loss .lambdafit-chart')"
 UPDATES = 5
+MOST_UPDATE_BYTES = 12_000
 MANY_UPDATES = 200
 MOST_GROWTH = 1.2
 """Of the heap, where compiled code comes and goes: 19.5 to 24 MB over 4,000 updates, at its lowest after 3,000."""
@@ -29,7 +31,7 @@ MOST_GROWTH = 1.2
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    with streamlit_server(SCRIPT, None, "--server.enableStaticServing", "true") as started:
+    with streamlit_server(SCRIPT, None, *OPTIONS) as started:
         yield started
 
 
@@ -64,6 +66,12 @@ def next_steps(page: Any, steps: int) -> None:
 def wait_for_returned(page: Any, text: str) -> None:
     page.wait_for_function("text => document.body.innerText.includes(text)", arg=f"returned {text}")
     wait_until_run(page)
+
+
+def forget_missing(watch: Watch) -> None:
+    """Takes note that files were missing on purpose."""
+    watch.errors[:] = [error for error in watch.errors if "404" not in error]
+    watch.failed[:] = [failure for failure in watch.failed if "404" not in failure]
 
 
 def test_a_zoom_and_its_node_survive_live_updates(page: Any) -> None:
@@ -173,6 +181,7 @@ def test_memory_stays_flat_over_many_updates(page: Any) -> None:
 
 def test_plotly_is_fetched_once_and_kept(watch: Watch, server: Server, page: Any) -> None:
     assert sum("plotly.min.js" in url for url in watch.requests) == 1
+    assert sum("plotly_chart.js" in url for url in watch.requests) == 1
     page.reload()
     wait_until_drawn(page, CHARTS)
     entries = page.evaluate("performance.getEntriesByType('resource').filter((e) => e.name.includes('plotly.min.js'))")
@@ -194,4 +203,21 @@ def test_a_missing_plotly_is_said_in_words(watch: Watch, server: Server) -> None
     watch.page.route("**/plotly.min.js*", lambda route: route.fulfill(status=404, body=""))
     open_page(watch.page, server)
     watch.page.get_by_text("plotly.js did not arrive").first.wait_for()
-    watch.errors[:] = [error for error in watch.errors if "404" not in error]
+    forget_missing(watch)
+
+
+def test_a_missing_script_is_said_in_words(watch: Watch, server: Server) -> None:
+    watch.page.route("**/plotly_chart.js*", lambda route: route.fulfill(status=404, body=""))
+    open_page(watch.page, server)
+    watch.page.get_by_text("script did not arrive").first.wait_for()
+    forget_missing(watch)
+
+
+def test_an_update_sends_what_changed_and_little_else(watch: Watch, server: Server) -> None:
+    received: list[int] = []
+    watch.page.on("websocket", lambda socket: socket.on("framereceived", lambda frame: received.append(len(frame))))
+    open_page(watch.page, server)
+    wait_until_drawn(watch.page, CHARTS)
+    received.clear()
+    next_steps(watch.page, 220)
+    assert 0 < sum(received) < MOST_UPDATE_BYTES

@@ -10,11 +10,12 @@ from threading import Barrier
 import pytest
 
 from contracts.errors import HomeNotWritable
-from dashboard.chart.plotly_file import FILE_NAME, LONG_AGO_S, place_plotly
+from dashboard.chart.plotly_file import CHART_SCRIPT, FILE_NAME, LONG_AGO_S, place_plotly
 
 INSTALLED = Path(str(files("plotly"))) / "package_data" / FILE_NAME
 
 WRITERS = 4
+PLACED = {FILE_NAME, CHART_SCRIPT.name}
 
 
 def test_the_installed_file_is_copied_once(tmp_path: Path) -> None:
@@ -23,7 +24,8 @@ def test_the_installed_file_is_copied_once(tmp_path: Path) -> None:
     first = placed.stat()
     assert first.st_mtime == LONG_AGO_S, "so that browsers keep it"
     assert place_plotly(tmp_path / "static").stat().st_ino == first.st_ino
-    assert [path.name for path in placed.parent.iterdir()] == [FILE_NAME]
+    assert {path.name for path in placed.parent.iterdir()} == PLACED
+    assert (placed.parent / CHART_SCRIPT.name).read_bytes() == CHART_SCRIPT.read_bytes()
 
 
 def test_another_version_is_replaced(tmp_path: Path) -> None:
@@ -40,13 +42,13 @@ def test_several_at_once_do_not_meet(tmp_path: Path) -> None:
 
     with ThreadPoolExecutor(WRITERS) as pool:
         assert set(pool.map(place, range(WRITERS))) == {tmp_path / FILE_NAME}
-    assert [path.name for path in tmp_path.iterdir()] == [FILE_NAME]
+    assert {path.name for path in tmp_path.iterdir()} == PLACED
     assert (tmp_path / FILE_NAME).stat().st_size == INSTALLED.stat().st_size
 
 
 def test_a_folder_that_cannot_be_is_a_numbered_error(tmp_path: Path) -> None:
     (tmp_path / "static").write_text("a file in the way")
-    with pytest.raises(HomeNotWritable, match=r"E302.*static[\s\S]*put the file") as raised:
+    with pytest.raises(HomeNotWritable, match=r"E302.*static[\s\S]*put a copy") as raised:
         place_plotly(tmp_path / "static")
     assert raised.value.number == "E302"
 
