@@ -26,7 +26,7 @@ from dashboard.parts.page import page  # noqa: E402
 ICON = Path(__file__).with_name("icon.svg")
 
 PAGES = (
-    ("runs", "Runs", ":material/list:"),
+    ("run_list", "Runs", ":material/list:"),
     ("new_run", "New run", ":material/add_circle:"),
     ("convergence", "Convergence", ":material/show_chart:"),
     ("workers", "Workers", ":material/view_timeline:"),

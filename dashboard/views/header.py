@@ -11,7 +11,7 @@ from dashboard.queries.run_data import RunSnapshot
 from runs import budget, words
 from runs.summary import UNATTENDED_GAP_S, summarise
 
-SIGNS = {"running": "▶", "finished": "✔", "failed": "✖", "stopped": "■", "interrupted": "⏸", "not started": "○"}
+SIGNS = {"running": "▶", "finished": "✔", "failed": "✖", "stopped": "■", "interrupted": "‖", "not started": "○"}
 """A status' sign beside its word: a colour alone tells nobody enough."""
 
 STALE_S = 40.0

@@ -32,7 +32,7 @@ def test_an_ended_run_stands_still(state: str, status: str) -> None:
 def test_a_run_that_nobody_works_at_is_interrupted_and_stands_still() -> None:
     snapshot = sample_snapshot(state="running")._replace(conducted=False)
     line = facts(snapshot, snapshot.newest_at + 500.0)
-    assert (line.status, line.sign, line.counting) == ("interrupted", "⏸", False)
+    assert (line.status, line.sign, line.counting) == ("interrupted", "‖", False)
     assert line.elapsed_s == pytest.approx(snapshot.newest_at - snapshot.run.started_at)
 
 

@@ -17,7 +17,7 @@ from dashboard.options import Options
 from engines.home import Home
 from stores.sqlite import SqliteStore
 
-PAGE = str(Path(__file__).parents[3] / "dashboard" / "app_pages" / "runs.py")
+PAGE = str(Path(__file__).parents[3] / "dashboard" / "app_pages" / "run_list.py")
 OK = '{"run_id": "r-new00001", "status": "RUNNING"}'
 
 
@@ -135,7 +135,7 @@ def test_runs_in_every_state_are_cards_and_lines(home: Path, ran: Ran) -> None:
     at = opened()
     frame = at.dataframe[0].value
     assert list(frame["run"]) == [f"r-{state[:4]}{index}" for index, state in reversed(list(enumerate(states)))]
-    assert set(frame["status"]) == {"○ not started", "⏸ interrupted", "✔ finished", "✖ failed", "■ stopped"}
+    assert set(frame["status"]) == {"○ not started", "‖ interrupted", "✔ finished", "✖ failed", "■ stopped"}
     assert len(frame["curve"][2]) == 6
     assert len([one for one in at.metric if one.label == "train loss"]) >= 4
 
