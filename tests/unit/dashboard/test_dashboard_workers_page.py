@@ -8,7 +8,6 @@ import pytest
 from dashboard_samples import State, sample_home
 from streamlit.testing.v1 import AppTest
 
-
 PAGE = Path(__file__).resolve().parents[3] / "dashboard" / "app_pages" / "workers.py"
 
 
