@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import resource
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from contracts.errors import NoExamples, NotFinite, ShapeMismatch, TornFile
-from contracts.ports import SharedFiles
+from contracts.ports import OpenFile, SharedFiles
 from contracts.records import FileRef
 from training.vector_files import PartReader, Vector
 
 BLOCK_BYTES = 1 << 17
 """Of each update at once: with the running sum it stays in a core's second-level cache."""
+
+OPEN_SHARE = 0.5
+"""Of the descriptors that this process may have: as many updates are kept open. Lambda allows 1,024, some laptops 256."""
 
 
 @dataclass(frozen=True)
@@ -97,13 +102,40 @@ def _open_parts(
     """Every update's part, open; all that cannot be read to its end are named at once."""
     readers: list[PartReader] = []
     torn = _Torn()
+    most_open = _most_open()
     for update in updates:
         with torn.noting(update):
-            file = files_open.enter_context(files.open(update.file.path))
+            file: OpenFile = _OpenedEachTime(files, update.file.path)
+            if len(readers) < most_open:
+                file = files_open.enter_context(files.open(update.file.path))
             file.read_into(update.file.bytes - 1, bytearray(1))
             readers.append(PartReader(file, update.file, slice_index, low))
     torn.raise_if_any()
     return readers
+
+
+def _most_open() -> float:
+    """How many updates may stay open."""
+    allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return float("inf") if allowed == resource.RLIM_INFINITY else allowed * OPEN_SHARE
+
+
+class _OpenedEachTime:
+    """Implements `contracts.ports.OpenFile` without holding a descriptor. What it reads is hashed like anything else."""
+
+    def __init__(self, files: SharedFiles, path: str) -> None:
+        self._files = files
+        self._path = path
+
+    def __enter__(self) -> OpenFile:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Nothing is open."""
+
+    def read_into(self, offset: int, buffer: Any) -> None:
+        """See `OpenFile.read_into`."""
+        self._files.read_into(self._path, offset, buffer)
 
 
 def _check_parts(updates: Sequence[Update], readers: Sequence[PartReader]) -> None:
