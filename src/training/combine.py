@@ -19,7 +19,7 @@ BLOCK_BYTES = 1 << 17
 """Of each update at once: with the running sum it stays in a core's second-level cache."""
 
 OPEN_SHARE = 0.5
-"""Of the descriptors that this process may have: as many updates are kept open. Lambda allows 1,024, some laptops 256."""
+"""Of the descriptors that a process may have, how many open updates may take. Lambda allows 1,024, some laptops 256."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ def _most_open() -> float:
 
 
 class _OpenedEachTime:
-    """Implements `contracts.ports.OpenFile` without holding a descriptor. What it reads is hashed like anything else."""
+    """Implements `contracts.ports.OpenFile` without a descriptor. What it reads is hashed like anything else."""
 
     def __init__(self, files: SharedFiles, path: str) -> None:
         self._files = files
