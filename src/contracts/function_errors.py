@@ -72,7 +72,7 @@ def describe(body: bytes) -> tuple[str, str]:
     """`errorType` and `errorMessage` of a runtime's report, shortened; the raw text where it is no such JSON."""
     try:
         report: Any = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         report = None
     if not isinstance(report, dict):
         return "Error", body[:MAX_MESSAGE_CHARACTERS].decode(errors="replace")

@@ -17,11 +17,13 @@ from typing import Any
 import msgspec
 
 from contracts.errors import InvalidMessage
-from contracts.identifiers import check_run_id
+from contracts.identifiers import SHOWN, check_run_id
 from contracts.records import TaskKey, TaskKind
 
 NEWEST_RUN = "latest"
 NEWEST_ATTEMPT = 0
+MAX_NUMBER = 10**9
+"""Of rounds, workers and attempts: a store's integers have 64 bits, Python's have no end."""
 
 FUNCTIONS: dict[TaskKind, str] = {
     "prepare": "prepare",
@@ -59,6 +61,8 @@ def parse_task(event: Mapping[str, Any]) -> TaskMessage:
     Raises:
         InvalidMessage: a field is missing, of another type or out of range.
     """
+    if not isinstance(event, Mapping):
+        raise InvalidMessage("event", f"a {type(event).__name__}", "an object")
     run_id = event.get("run_id", NEWEST_RUN)
     if run_id != NEWEST_RUN:
         check_run_id(_text(event, "run_id"))
@@ -76,7 +80,7 @@ def parse_task(event: Mapping[str, Any]) -> TaskMessage:
     else:
         kind = _text(event, "task")
         if kind not in FUNCTIONS:
-            raise InvalidMessage("event", f"task is {kind!r}", f"one of {', '.join(FUNCTIONS)}")
+            raise InvalidMessage("event", f"task is {_shown(kind)}", f"one of {', '.join(FUNCTIONS)}")
         key = TaskKey(round_index=round_index, kind=kind, index=_whole_number(event, "index", 0))
     workers = _whole_number(event, "workers", key.index + 1)
     if key.kind == "train" and key.index >= workers:
@@ -97,12 +101,19 @@ def is_probe(event: Mapping[str, Any]) -> bool:
 def _text(event: Mapping[str, Any], field: str) -> str:
     value = event.get(field)
     if not isinstance(value, str):
-        raise InvalidMessage("event", f"{field} is {value!r}", "a text")
+        raise InvalidMessage("event", f"{field} is {_shown(value)}", "a text")
     return value
 
 
 def _whole_number(event: Mapping[str, Any], field: str, default: int) -> int:
     value = event.get(field, default)
     if isinstance(value, bool) or not isinstance(value, int) or (field in event and value < 0):
-        raise InvalidMessage("event", f"{field} is {value!r}", "a whole number, 0 or more")
+        raise InvalidMessage("event", f"{field} is {_shown(value)}", "a whole number, 0 or more")
+    if value > MAX_NUMBER:
+        raise InvalidMessage("event", f"{field} is too large", f"at most {MAX_NUMBER}")
     return value
+
+
+def _shown(value: Any) -> str:
+    """A foreign value in a message: never longer than a line or two."""
+    return repr(value)[:SHOWN] if not isinstance(value, int) or abs(value) <= MAX_NUMBER else "a large number"

@@ -21,6 +21,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import zstandard
 
 from contracts.errors import ArchiveCorrupted
@@ -106,6 +107,19 @@ class Manifest:
         return {"digest": self.digest, "archive_bytes": self.archive_bytes, **asdict(self.contents)}
 
 
+class _Told(msgspec.Struct, forbid_unknown_fields=True):
+    """A manifest's JSON."""
+
+    format: int
+    frames: list[tuple[int, int, str]]
+    architecture: str
+    python: str
+    lock: str
+    packages: dict[str, str]
+    files: int
+    bytes: int
+
+
 def manifest_bytes(head: bytes, where: str) -> int:
     """How long the manifest is that these first bytes announce.
 
@@ -127,13 +141,14 @@ def parse_manifest(data: bytes, where: str) -> Manifest:
         ArchiveCorrupted: it is not one.
     """
     try:
-        fields = json.loads(data)
-        if fields.pop("format") != FORMAT:
-            raise ArchiveCorrupted(where, "it has another format", f"format {FORMAT}", advice="`lambdafit deploy`.")
-        frames = tuple(Frame(*frame) for frame in fields.pop("frames"))
-        contents = Contents(**fields)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        told = msgspec.json.decode(data, type=_Told)
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise ArchiveCorrupted(where, f"its manifest cannot be read ({type(error).__name__}: {error})") from None
+    if told.format != FORMAT:
+        raise ArchiveCorrupted(where, "it has another format", f"format {FORMAT}", advice="`lambdafit deploy`.")
+    frames = tuple(Frame(*frame) for frame in told.frames)
+    fields = msgspec.structs.asdict(told)
+    contents = Contents(**{name: value for name, value in fields.items() if name not in ("format", "frames")})
     if not all(0 < frame.raw <= MAX_FRAME_BYTES and 0 < frame.packed <= MAX_FRAME_BYTES for frame in frames):
         raise ArchiveCorrupted(where, "a frame has an impossible size", f"at most {MAX_FRAME_BYTES} bytes")
     return Manifest(contents, frames, hashlib.sha256(data).hexdigest(), HEAD_BYTES + len(data))
@@ -148,6 +163,10 @@ def decompressed(frame: Frame, data: bytes | bytearray | memoryview, where: str)
     if hashlib.sha256(data).hexdigest() != frame.sha256:
         raise ArchiveCorrupted(where, "a frame has another sha256", frame.sha256)
     try:
+        # The decompressor allocates what the frame says of itself, whatever limit it is given.
+        size = zstandard.frame_content_size(data)
+        if size != frame.raw:
+            raise ArchiveCorrupted(where, f"a frame holds {size} bytes", f"{frame.raw}")
         raw: bytes = zstandard.ZstdDecompressor().decompress(data, max_output_size=frame.raw)
     except zstandard.ZstdError as error:
         raise ArchiveCorrupted(where, f"a frame cannot be decompressed ({error})") from None

@@ -133,7 +133,7 @@ def read_note(folder: Path) -> Contents:
     """
     try:
         return Contents(**json.loads((folder / NOTE).read_bytes()))
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise ArchiveCorrupted(str(folder), f"{NOTE} cannot be read ({type(error).__name__})") from error
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
@@ -16,6 +17,7 @@ FOLDER = "libraries"
 POINTER = f"{FOLDER}/current.json"
 """In the bucket and on the shared files: `{"digest": …, "key": …, "bytes": …}`, written last."""
 
+DIGEST = re.compile(r"[0-9a-z]{1,64}")
 NOT_TO_BE_HAD = (ObjectNotFound, ObjectsForbidden)
 """S3 tells only those who may list the bucket that something is not there, and the functions may not."""
 
@@ -113,8 +115,8 @@ def pointed(read: Callable[[], bytes], where: str) -> str:
         digest = json.loads(read())["digest"]
     except (FileNotFoundError, *NOT_TO_BE_HAD) as error:
         raise ArchiveNotFound(where, "it is not there: no libraries were uploaded or installed") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ArchiveCorrupted(where, f"it cannot be read ({type(error).__name__})", '{"digest": …}') from error
-    if not isinstance(digest, str) or not digest.isalnum():
-        raise ArchiveCorrupted(where, f"it names {digest!r}", "a digest")
+    if not isinstance(digest, str) or not DIGEST.fullmatch(digest):
+        raise ArchiveCorrupted(where, f"it names {str(digest)[:80]!r}", "a digest")
     return digest

@@ -23,6 +23,10 @@ SPARE_BYTES = 64 << 20
 """Left free beside the libraries; covers what small files take more than their bytes."""
 
 BLOCK = tarfile.BLOCKSIZE
+_MADE_BY_NAMES = (
+    errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ,
+)  # fmt: skip
+"""Refusals of a file system that are the names' fault, not its own."""
 
 
 class Extractor:
@@ -33,9 +37,11 @@ class Extractor:
     Args:
         folder: made by the caller.
         again: files may be there from an earlier attempt; those of the right size are left as they are.
+        most_bytes: of all files together; a tar that holds more is refused before it fills the disk.
     """
 
-    def __init__(self, folder: Path, where: str, *, again: bool = False) -> None:
+    def __init__(self, folder: Path, where: str, *, again: bool = False, most_bytes: int | None = None) -> None:
+        self._most_bytes = most_bytes
         self.files = 0
         self.bytes = 0
         self._root = str(folder)
@@ -94,12 +100,16 @@ class Extractor:
             return
         try:
             info = tarfile.TarInfo.frombuf(header, "utf-8", "strict")
-        except (tarfile.HeaderError, UnicodeDecodeError) as error:
+        except (tarfile.HeaderError, ValueError) as error:
             raise ArchiveCorrupted(self._where, f"a header cannot be read ({error})") from None
         parts = PurePosixPath(info.name).parts
-        plain = info.name and "\0" not in info.name and "\\" not in info.name and not info.name.startswith("/")
-        if not info.isreg() or not plain or ".." in parts or not parts:
+        plain = "\0" not in info.name and "\\" not in info.name and not info.name.startswith("/")
+        # A size may be negative in a header, and nothing would ever end it.
+        regular = info.type in (tarfile.REGTYPE, tarfile.AREGTYPE) and info.size >= 0
+        if not regular or not plain or ".." in parts or not parts:
             raise ArchiveCorrupted(self._where, f"it holds {info.name!r} of type {info.type!r}", "plain files inside")
+        if self._most_bytes is not None and self.bytes + info.size > self._most_bytes:
+            raise ArchiveCorrupted(self._where, f"it held more than {self._most_bytes} bytes", "no more")
         self._path = "/".join((self._root, *parts))  # 6,000 times: texts are faster than paths
         self._make_folder(self._path.rpartition("/")[0])
         self._left, self._padding = info.size, -info.size % BLOCK
@@ -145,7 +155,7 @@ def unpack(archive: Archive, manifest: Manifest, folder: Path, *, threads: int =
         NoRoomForLibraries: the disk is too small.
     """
     check_room(folder, manifest.contents.bytes, again=again)
-    extractor = Extractor(folder, archive.where, again=again)
+    extractor = Extractor(folder, archive.where, again=again, most_bytes=manifest.contents.bytes)
     try:
         with _numbered(folder, archive.where):
             for raw in _frames(archive, manifest, threads):
@@ -210,7 +220,7 @@ def _numbered(folder: Path, where: str) -> Iterator[None]:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise NoRoomForLibraries(str(folder), f"it is full ({error.strerror})", "room for the libraries") from error
-        if error.errno in (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ELOOP):
+        if error.errno in _MADE_BY_NAMES:
             raise ArchiveCorrupted(where, f"{error.filename}: {error.strerror}", "each path once") from error
         raise
 

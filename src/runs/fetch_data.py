@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import xxhash
+from msgspec import Meta
 
 from contracts.errors import (
     DataCorrupted,
@@ -47,7 +48,7 @@ _PREFIX_BYTES = 10
 class StoredArray(msgspec.Struct, frozen=True):
     """What `meta.json` says of one array's file. `digest` is xxh3-128 of the values, behind the header."""
 
-    bytes: int
+    bytes: Annotated[int, Meta(ge=1)]
     digest: str
 
 
@@ -116,7 +117,7 @@ def _folder_of(dataset: str, objects: Objects) -> str:
         pointer = msgspec.json.decode(objects.read(key))
     except NOT_TO_BE_HAD as error:
         raise _not_pushed(dataset, error) from error
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         pointer = None
     folder = pointer.get("folder") if isinstance(pointer, dict) else None
     if not isinstance(folder, str) or not folder.startswith("datasets/"):
@@ -136,7 +137,7 @@ def _parsed(content: bytes, folder: str) -> tuple[dict[str, Any], StoredFacts]:
     try:
         stored = msgspec.json.decode(content, type=StoredFacts)
         facts: dict[str, Any] = msgspec.json.decode(content)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise _corrupted(key, folder.rpartition("/")[2], str(error), "the facts of a data set") from None
     if stored.folder != folder:
         raise _corrupted(key, stored.name, f"it tells of {stored.folder!r}", f"{folder!r}")

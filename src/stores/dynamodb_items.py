@@ -199,7 +199,7 @@ def decode[R: Record](item: Item, of_type: type[R]) -> R:
     where = f"{item['pk']['S']} {item['sk']['S']}"
     try:
         return msgspec.json.decode(item["data"]["S"], type=of_type)
-    except (KeyError, msgspec.MsgspecError) as error:
+    except (KeyError, TypeError, UnicodeError, RecursionError, msgspec.MsgspecError) as error:
         problem = f"a {of_type.__name__} cannot be read: {error}"
         raise StoreCorrupted(where, problem, advice=CORRUPTED_ADVICE) from error
 

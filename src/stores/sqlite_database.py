@@ -70,7 +70,7 @@ class Database:
         """
         try:
             return msgspec.json.decode(data, type=of_type)
-        except msgspec.MsgspecError as error:
+        except (TypeError, UnicodeError, RecursionError, msgspec.MsgspecError) as error:
             raise StoreCorrupted(str(self.path), f"a {of_type.__name__} cannot be read: {error}") from error
 
     def make_durable(self) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import struct
 import warnings
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +14,6 @@ from training.datasets.source import Array
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
 """Spelled out: Pillow knows others that start programs."""
 
-_BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
 _SIXTEEN_BITS = ("I;16", "I;16B", "I;16L", "I;16N", "I")
 
 
@@ -46,7 +43,9 @@ def read_image(path: Path, shape: tuple[int, ...], max_level: float = 255) -> Ar
                 pixels = np.asarray(upright.convert("RGB" if shape[2:] == (3,) else "L"))  # (height, width[, 3])
     except FileNotFoundError:
         raise InvalidImage(str(path), "there is no such file") from None
-    except (*_BROKEN, Image.DecompressionBombWarning) as error:
+    except InvalidImage:
+        raise
+    except Exception as error:  # noqa: BLE001 - Pillow's readers raise what they like of broken files
         raise InvalidImage(str(path), f"it cannot be read as a picture ({error})") from None
     levels = pixels.reshape(shape) * (max_level / 255)  # float64, (height, width[, channels])
     return levels.astype(np.float32) if max_level <= 1 else np.rint(levels).astype(np.uint8)

@@ -9,14 +9,16 @@ from __future__ import annotations
 import base64
 import io
 import json
+import stat
 import tempfile
 import zipfile
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from contracts.errors import DataNotFound, RecipeFailed
 from training.datasets.folder import folder_source
+from training.datasets.npy_reading import BROKEN_ZIP, checked_member
 from training.datasets.source import Arrays, DataSource
 from training.recipe import Recipe, Settings
 
@@ -26,6 +28,10 @@ if TYPE_CHECKING:
 SUFFIX = ".keras"
 LARGEST_BYTES = 32 << 20
 """Python reads the recipe as source text, which takes several times its size in memory."""
+
+LARGEST_CONFIG_BYTES = 8 << 20
+LARGEST_UNPACKED_BYTES = 4 * LARGEST_BYTES
+"""Keras stores what it saves without packing it: more than this is no model but a bomb."""
 
 BATCH_SIZE = 32
 EPOCHS = 5
@@ -75,10 +81,12 @@ def recipe_of_model(*, name: str, dataset: str, folder: str, model: str) -> Reci
     Raises:
         RecipeFailed: it is no compiled Keras model.
     """
-    content = base64.b64decode(model)
+    try:
+        content = base64.b64decode(model)
+    except ValueError as error:
+        raise RecipeFailed(name, f"it holds no base64 ({error})", "a file that lambdafit has written") from None
     compiled = read_config(content, name)["compile_config"]
     optimizer, loss = compiled["optimizer"], compiled["loss"]
-    rate = optimizer["config"].get("learning_rate") if isinstance(optimizer, dict) else None
 
     def build_model(_settings: Settings) -> keras.Model:
         return load(content)
@@ -106,7 +114,7 @@ def recipe_of_model(*, name: str, dataset: str, folder: str, model: str) -> Reci
         task="regression" if _loss_name(loss) in REGRESSION else "classification",
         batch_size=BATCH_SIZE,
         epochs=EPOCHS,
-        settings={"learning_rate": float(rate)} if isinstance(rate, int | float) else {},
+        settings=_learning_rate(optimizer),
     )
 
 
@@ -128,10 +136,14 @@ def read_config(content: bytes, where: str) -> dict[str, Any]:
     """
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            config: dict[str, Any] = json.loads(archive.read("config.json"))
-    except (zipfile.BadZipFile, KeyError, ValueError) as error:
-        raise RecipeFailed(where, f"it is no Keras model ({error})", "a file that model.save has written") from None
-    compiled = config.get("compile_config") or {}
+            _check_members(archive)
+            config: Any = json.loads(archive.read("config.json"))
+        compiled = config["compile_config"] or {}
+        if not isinstance(compiled, dict):
+            raise ValueError("its compile_config is no object")
+    except (*BROKEN_ZIP, TypeError) as error:
+        received = f"it is no Keras model ({type(error).__name__}: {str(error)[:200]})"
+        raise RecipeFailed(where, received, "a file that model.save has written") from None
     if not compiled.get("optimizer") or not isinstance(compiled.get("loss"), (str, dict)):
         advice = "Call model.compile(optimizer=…, loss=…) before model.save(…)."
         raise RecipeFailed(where, "it was saved without an optimizer or with no single loss", "both", advice=advice)
@@ -139,7 +151,30 @@ def read_config(content: bytes, where: str) -> dict[str, Any]:
     if isinstance(loss, dict) and _settings_of(loss).get("from_logits"):
         advice = "Let the model end in softmax or sigmoid, with from_logits=False, and save it again."
         raise RecipeFailed(where, "its loss wants logits", "an output of probabilities", advice=advice)
-    return config
+    return dict(config)
+
+
+def _check_members(archive: zipfile.ZipFile) -> None:
+    """Before anything is unpacked, here or by Keras.
+
+    Raises:
+        KeyError, ValueError: a member lies outside of the archive, is a link, or unpacks to more than a model has.
+    """
+    unpacked = 0
+    for info in archive.infolist():
+        checked_member(archive, info.filename)
+        parts = PurePosixPath(info.filename.replace("\\", "/")).parts
+        if not parts or ".." in parts or parts[0] == "/" or ":" in parts[0] or stat.S_ISLNK(info.external_attr >> 16):
+            raise ValueError(f"it holds {info.filename[:80]!r}")
+        unpacked += info.file_size
+    if archive.getinfo("config.json").file_size > LARGEST_CONFIG_BYTES or unpacked > LARGEST_UNPACKED_BYTES:
+        raise ValueError(f"it unpacks to {unpacked} bytes")
+
+
+def _learning_rate(optimizer: Any) -> dict[str, float]:
+    """The optimizer's, if it is a number: JSON has whole numbers without end, and NaN."""
+    rate = _settings_of(optimizer).get("learning_rate") if isinstance(optimizer, dict) else None
+    return {"learning_rate": float(rate)} if isinstance(rate, int | float) and abs(rate) < 1e30 else {}
 
 
 def _settings_of(loss: Mapping[str, Any]) -> dict[str, Any]:

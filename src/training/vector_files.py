@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import xxhash
+from safetensors import SafetensorError
 from safetensors.numpy import load as load_safetensors
 from safetensors.numpy import save as save_safetensors
 
@@ -21,6 +22,7 @@ from contracts.errors import ShapeMismatch, TornFile
 from contracts.ports import OpenFile, SharedFiles
 from contracts.records import FileRef
 
+VECTOR_TYPES = ("float32", "float64", "float16")
 Vector = npt.NDArray[np.floating[Any]]
 
 
@@ -57,7 +59,7 @@ def read_vector(files: SharedFiles, refs: Sequence[FileRef], out: Vector | None 
         TornFile: a file is missing, short, or holds other bytes than were reported.
         ShapeMismatch: `out` has another length.
     """
-    count = sum(ref.count for ref in refs)
+    count = sum(_checked_count(ref) for ref in refs)
     vector = np.empty(count, dtype=refs[0].dtype) if out is None else out
     if vector.size != count:
         raise ShapeMismatch(refs[0].path, f"{count} values", f"{vector.size}")
@@ -140,7 +142,11 @@ def read_tensors(files: SharedFiles, ref: FileRef) -> dict[str, npt.NDArray[Any]
     """
     data = files.read(ref.path)
     _check(ref, xxhash.xxh3_128_hexdigest(data), 0)
-    tensors: dict[str, npt.NDArray[Any]] = load_safetensors(data)
+    try:
+        tensors: dict[str, npt.NDArray[Any]] = load_safetensors(data)
+    except (SafetensorError, KeyError, ValueError, TypeError, OverflowError) as error:
+        received = f"it is no .safetensors file ({type(error).__name__}: {str(error)[:200]})"
+        raise TornFile(ref.path, received, "named arrays of numbers") from None
     return tensors
 
 
@@ -148,6 +154,18 @@ def slice_bounds(count: int, slices: int) -> tuple[int, ...]:
     """Bounds that cut `count` values into `slices` near-equal stretches, none empty unless there are too few."""
     slices = max(1, min(slices, count))
     return tuple(index * count // slices for index in range(slices + 1))
+
+
+def _checked_count(ref: FileRef) -> int:
+    """How many values a file has, if what its report says of it fits together: it is allocated before it is read.
+
+    Raises:
+        TornFile: it does not.
+    """
+    fits = ref.dtype in VECTOR_TYPES and ref.count >= 0 and len(ref.parts) > 0
+    if not fits or ref.bytes != len(npy_header(ref.dtype, ref.count)) + ref.count * np.dtype(ref.dtype).itemsize:
+        raise TornFile(ref.path, f"{ref.count} values of {ref.dtype!r} in {ref.bytes} bytes", "a vector's file")
+    return ref.count
 
 
 def _check(ref: FileRef, digest: str, part: int) -> None:

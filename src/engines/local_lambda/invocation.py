@@ -125,7 +125,7 @@ def make_pending(
     where = f"function {function.name!r}"
     try:
         payload = json.dumps(event).encode()
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise InvocationFailed(where, f"the event is no JSON: {error}") from error
     if len(payload) > MAX_PAYLOAD_BYTES:
         raise InvocationFailed(where, f"an event of {len(payload)} bytes", f"at most {MAX_PAYLOAD_BYTES}")
@@ -149,7 +149,7 @@ def to_invocation(pending: Pending) -> Invocation:
     elif pending.answer is not None:
         try:
             result = json.loads(pending.answer) if pending.answer else None
-        except ValueError as problem:
+        except (ValueError, RecursionError) as problem:
             error = TaskFailed(f"function {pending.function.name!r}", f"its result is no JSON: {problem}")
     return Invocation(
         function=pending.function.name,

@@ -7,13 +7,13 @@ import zipfile
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 from contracts.errors import DataCorrupted, DataNotFound, InvalidSetting
+from training.datasets.npy_reading import BROKEN_ZIP, checked_member, read_array
 from training.datasets.source import Array, Arrays, DataSource, builtin_sources
 
 NAMES = ("x_train", "y_train", "x_test", "y_test")
 CLASS_NAMES = "class_names.txt"
+MAX_NAMES_BYTES = 1 << 20
 DATASET_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 
 
@@ -59,28 +59,33 @@ def folder_source(path: Path, name: str) -> DataSource:
 
 
 def _load_folder(path: Path, _unused: Path) -> Arrays:
-    return Arrays(**{name: _read(path / f"{name}.npy", name) for name in NAMES})
+    return Arrays(**{name: _read(path / f"{name}.npy") for name in NAMES})
 
 
 def _load_archive(path: Path, _unused: Path) -> Arrays:
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            missing = [name for name in NAMES if name not in archive.files]
+        with zipfile.ZipFile(path) as archive:
+            there = set(archive.namelist())
+            missing = [name for name in NAMES if f"{name}.npy" not in there]
             if missing:
                 raise DataNotFound(f"data set {path}", f"it has no {', '.join(missing)}", ", ".join(NAMES))
-            return Arrays(**{name: archive[name] for name in NAMES})
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+            return Arrays(**{name: _member(archive, f"{name}.npy") for name in NAMES})
+    except BROKEN_ZIP as error:
         raise _unreadable(path, error) from None
 
 
-def _read(path: Path, name: str) -> Array:
+def _member(archive: zipfile.ZipFile, name: str) -> Array:
+    info = checked_member(archive, name)
+    with archive.open(info) as stream:
+        return read_array(stream, info.file_size)
+
+
+def _read(path: Path) -> Array:
     try:
-        found = np.load(path, allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
+        with path.open("rb") as stream:
+            return read_array(stream, path.stat().st_size)
+    except (ValueError, OSError) as error:
         raise _unreadable(path, error) from None
-    if not isinstance(found, np.ndarray):
-        raise DataCorrupted(str(path), "it is an archive", f"the array {name}")
-    return found
 
 
 def _unreadable(path: Path, error: Exception) -> DataCorrupted:
@@ -91,4 +96,12 @@ def _unreadable(path: Path, error: Exception) -> DataCorrupted:
 def _lines(path: Path) -> tuple[str, ...]:
     if not path.is_file():
         return ()
-    return tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
+    try:
+        with path.open("rb") as stream:
+            content = stream.read(MAX_NAMES_BYTES + 1)
+        lines = [line.strip() for line in content.decode().splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataCorrupted(str(path), f"it cannot be read ({type(error).__name__})", "lines of UTF-8 text") from None
+    if len(content) > MAX_NAMES_BYTES or not all(line.isprintable() for line in lines):
+        raise DataCorrupted(str(path), "it is too long, or holds control characters", "one name a line")
+    return tuple(lines)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,6 +10,7 @@ import xxhash
 
 from contracts.errors import DataCorrupted, TornFile
 from contracts.ports import SharedFiles
+from training.datasets.npy_reading import parse_header
 from training.datasets.source import Array
 
 _PREFIX_BYTES = 10
@@ -28,23 +28,23 @@ def load_prepared(
     Raises:
         DataCorrupted: a file is missing, cut off, or does not hold what was prepared.
     """
-    return {name: _read(files, f"{facts['folder']}/{name}.npy", facts["files"][name]["digest"]) for name in splits}
+    folder, stored = facts["folder"], facts["files"]
+    return {
+        name: _read(files, f"{folder}/{name}.npy", stored[name]["bytes"], stored[name]["digest"]) for name in splits
+    }
 
 
-def _read(files: SharedFiles, path: str, digest: str) -> Array:
+def _read(files: SharedFiles, path: str, size_bytes: int, digest: str) -> Array:
     """One array, read straight into its own memory."""
     try:
         prefix = bytearray(_PREFIX_BYTES)
         files.read_into(path, 0, prefix)
         header = bytearray(_PREFIX_BYTES + int.from_bytes(prefix[8:10], "little"))
         files.read_into(path, 0, header)
-        stream = io.BytesIO(header)
-        if np.lib.format.read_magic(stream) != (1, 0):
-            raise ValueError("not of format 1.0")
-        shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
-        if dtype.hasobject:
-            raise ValueError("it holds Python objects")
-        array = np.empty(shape, dtype=dtype)
+        found = parse_header(header)
+        if prefix[6:8] != b"\1\0" or len(header) + found.data_bytes != size_bytes:
+            raise ValueError(f"its header tells of {found.data_bytes} bytes of values")
+        array = np.empty(found.shape, dtype=found.dtype)
         data = array.reshape(-1).view(np.uint8).data
         files.read_into(path, len(header), data)
     except (TornFile, ValueError) as error:
