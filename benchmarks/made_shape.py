@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from hashlib import sha256
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -103,7 +104,8 @@ def results(key: TaskKey, run: Run, file: Any) -> tuple[dict[str, FileRef], Mapp
             return {name: file(f"{name}/{where}") for name in ("parameters", "outer")}, {}
         case "evaluate":
             accuracy = run.validation.get("val/accuracy", 0.9)
-            return {}, {"test_loss": 0.31, "test_accuracy": accuracy, "parameters_sha256": "0" * 64}
+            digest = sha256(f"{run.settings.seed} {run.settings.workers}".encode()).hexdigest()
+            return {}, {"test_loss": 0.31, "test_accuracy": accuracy, "parameters_sha256": digest}
         case _:
             return {}, {"through": max(0, key.round_index - 2)}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import shutil
@@ -16,6 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+
+from PIL import Image
 
 HOST = "127.0.0.1"
 ROOT = Path(__file__).resolve().parents[2]
@@ -37,6 +40,7 @@ LEFT = "net::ERR_ABORTED"
 
 START_S = 60.0
 STOP_S = 10.0
+COLORS = 256
 HEALTH_PAUSE_S = 0.1
 
 
@@ -151,16 +155,17 @@ def wait_until_drawn(page: Any, count: int = 1) -> None:
 
 
 def screenshot(page: Any, name: str) -> Path:
-    """A picture of the whole page in `LAMBDAFIT_SCREENSHOTS`, or beside the tests."""
-    folder = Path(os.environ.get("LAMBDAFIT_SCREENSHOTS") or SCREENSHOTS)
+    """A picture: the whole page, beside the tests; or what a window shows, small, in `LAMBDAFIT_SCREENSHOTS`."""
+    wanted = os.environ.get("LAMBDAFIT_SCREENSHOTS")
+    folder = Path(wanted or SCREENSHOTS)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{re.sub(r'[^a-z0-9-]+', '-', name.lower())}.png"
-    size = page.viewport_size
-    # Streamlit scrolls a part of the page, which is otherwise as high as the window.
-    height = page.evaluate("document.querySelector('[data-testid=stMain]').scrollHeight")
-    page.set_viewport_size({"width": size["width"], "height": max(size["height"], height)})
-    page.screenshot(path=path)
-    page.set_viewport_size(size)
+    data = page.screenshot(full_page=not wanted, animations="disabled")
+    if wanted:
+        with Image.open(io.BytesIO(data)) as picture:
+            picture.convert("RGB").quantize(COLORS, dither=Image.Dither.NONE).save(path, optimize=True)
+    else:
+        path.write_bytes(data)
     return path
 
 

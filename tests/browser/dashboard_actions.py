@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-PAGES = ("runs", "new_run", "convergence", "workers", "predictions", "cost", "compare")
+PAGES = {"runs": ""} | {name: name for name in ("new_run", "convergence", "workers", "predictions", "cost", "compare")}
+"""Each page's address, by its name."""
+
 STATUS = ".run-strip .status"
 LOSS = ".st-key-convergence_loss_step .lambdafit-chart"
 EXCEPTION = "[data-testid=stException]"
@@ -79,3 +81,8 @@ def mark(page: Any) -> None:
 def was_reloaded(page: Any) -> bool:
     """Whether the page was loaded anew since it was marked."""
     return not page.evaluate("window.lambdafitMark === true")
+
+
+def wait_for_address(page: Any, part: str) -> None:
+    """Waits until the address holds this; pages change it without a navigation."""
+    page.wait_for_function("part => location.href.includes(part)", arg=part, timeout=30_000)
