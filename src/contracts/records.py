@@ -297,3 +297,12 @@ class PredictionBatch(Record, frozen=True, kw_only=True):
     confidences: tuple[float, ...]
     images: tuple[bytes, ...] = ()
     confusion: tuple[tuple[int, int, int], ...] = ()
+
+
+STORED: tuple[type[Record], ...] = (Run, Task, RoundRecord, StepBatch, SpanBatch, PredictionBatch)
+"""What stores read back, in whichever thread."""
+
+for _kind in STORED:
+    # msgspec makes a type's tables when it is first decoded. Where two threads do that at once, the second may find
+    # them half made, and the process dies; an import has but one thread.
+    msgspec.json.Decoder(_kind)
