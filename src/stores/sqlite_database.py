@@ -20,6 +20,8 @@ SCHEMA_VERSION = 1
 BUSY_TIMEOUT_S = 30.0
 FIRST_WAIT_S = 0.0001
 LONGEST_WAIT_S = 0.005
+LEAST_ROOM_BYTES = 64 << 10
+"""With less, SQLite cannot open a file: the index of its log alone takes half of that."""
 
 _R = TypeVar("_R", bound=Record)
 
@@ -171,5 +173,16 @@ def _numbered(path: Path, error: sqlite3.DatabaseError) -> LambdafitError:
             return DiskFull(str(path), "the disk is full", "room for the run store")
         case "SQLITE_READONLY" | "SQLITE_CANTOPEN" | "SQLITE_READONLY_DIRECTORY" | "SQLITE_READONLY_DBMOVED":
             return HomeNotWritable(str(path), str(error), "a writable file")
+        case name if name.startswith("SQLITE_IOERR") and _is_full(path.parent):
+            # So it says of the index of its log, and of temporary files: nothing is damaged.
+            return DiskFull(str(path), f"the disk is full ({error})", "room for the run store")
         case _:
             return StoreCorrupted(str(path), str(error), "a run store")
+
+
+def _is_full(folder: Path) -> bool:
+    try:
+        status = os.statvfs(folder)
+    except OSError:
+        return False
+    return status.f_bavail * status.f_frsize < LEAST_ROOM_BYTES
