@@ -99,7 +99,7 @@ def next_wake_s(state: RunState, now: float) -> float:
     """When `decide` could have something to do without any news, in seconds since 1970."""
     times = [state.run.deadline_at]
     for task in state.tasks.values():
-        if task.status == "OFFERED" or task.backup_attempt:
+        if _on_offer(state.run, task) or task.backup_attempt:
             times.append(task.offer_expires_at)
         if task.status == "CLAIMED" and task.claim:
             times.append(task.claim.expires_at)
@@ -143,7 +143,7 @@ def _dispatch(state: RunState, now: float) -> list[Action]:
         else:
             unpaid.append((key, task.attempt))
     for task in tasks.values():
-        if task.status == "OFFERED" and now >= task.offer_expires_at:
+        if _on_offer(run, task) and now >= task.offer_expires_at:
             again = transitions.offered_again(task, run.settings, now)
             actions.append(_offer(run, again) if again.status == "OFFERED" else SaveTask(again))
     backups = list(_stragglers(state, now))
@@ -159,7 +159,7 @@ def _dispatch(state: RunState, now: float) -> list[Action]:
     paid, more = budget.with_grants(run, tasks, unpaid)
     if more:
         return [SaveRun(_next_version(paid))]
-    if any(task.status in ("OFFERED", "CLAIMED") for task in tasks.values()):
+    if any(task.status == "CLAIMED" or _on_offer(run, task) for task in tasks.values()):
         return []  # what is in flight will cost less than was held back for it
     error = BudgetReached(
         f"run {run.run_id}",
@@ -167,6 +167,11 @@ def _dispatch(state: RunState, now: float) -> list[Action]:
         f"for one more attempt of up to {run.settings.time_limit_s:g} s",
     )
     return [SaveRun(ended(run, "FAILED", "budget", now, error.record()))]
+
+
+def _on_offer(run: Run, task: Task) -> bool:
+    """Whether somebody may claim the task: a slice of an older generation stays as it is, unclaimed for good."""
+    return task.status == "OFFERED" and (task.key == run.clearing or task.key in required_tasks(run))
 
 
 def _offer(run: Run, task: Task) -> SaveTask:
