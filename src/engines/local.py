@@ -130,9 +130,9 @@ class LocalEngine:
                 "LAMBDAFIT_SPARES": "true",
             },
         )
-        store = SqliteStore(environment.store_file)
+        self._store = SqliteStore(environment.store_file)
         clock, randomness = wiring.SystemClock(), wiring.SystemRandomness()
-        self.services = Services(store, store, self._files, self, clock, randomness)
+        self.services = Services(self._store, self._store, self._files, self, clock, randomness)
 
     def __enter__(self) -> Self:
         return self
@@ -141,6 +141,8 @@ class LocalEngine:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+        # Not in `stop`: a display may still be reading then. A later look opens it again.
+        self._store.close()
 
     def invoke(self, function: str, event: Mapping[str, Any]) -> None:
         """Implements `contracts.ports.Invoker`; a worker's rounds go to the environment that has its data warm."""
