@@ -24,6 +24,9 @@ from dashboard.views.trace import make_trace
 from runs import words
 
 WORKER_KEY, ROUND_KEY, MEAN_KEY = "workers_worker", "workers_round", "workers_mean"
+CHOSEN_KEY = "workers_chosen"
+"""What is chosen, as the server knows it: see `_choose_next`."""
+
 ROUNDS, WORKERS = "by round", "by worker"
 PHASES_PX = 300
 LEAST_ZOOM_S = 1e-3
@@ -86,6 +89,7 @@ def _choices(snapshot: RunSnapshot, timeline: Timeline) -> tuple[int | None, int
             width=160,
             placeholder="none",
         )
+        st.session_state[CHOSEN_KEY] = worker
         for label, step, shortcut in (("Previous", -1, "b"), ("Next", 1, "n")):
             st.button(
                 label,
@@ -113,8 +117,10 @@ def _choices(snapshot: RunSnapshot, timeline: Timeline) -> tuple[int | None, int
 
 
 def _choose_next(step: int, workers: int) -> None:
-    now = st.session_state.get(WORKER_KEY)
-    st.session_state[WORKER_KEY] = (now + step) % workers if now is not None else (0 if step > 0 else workers - 1)
+    # Not from the selector: while a run of the script is under way, a second press brings the browser's older choice.
+    now = st.session_state.get(CHOSEN_KEY)
+    chosen = (now + step) % workers if now is not None else (0 if step > 0 else workers - 1)
+    st.session_state[WORKER_KEY] = st.session_state[CHOSEN_KEY] = chosen
 
 
 def _show_overview(
