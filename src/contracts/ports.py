@@ -166,7 +166,7 @@ class SharedFiles(Protocol):
     """
 
     def write(self, path: str, buffers: Iterable[Any], *, durable: bool) -> int:
-        """Write a whole file: to a temporary name, then renamed. Folders are made.
+        """Write a whole file: to a temporary name that begins with a dot, then renamed. Folders are made.
 
         Args:
             buffers: bytes-like pieces, written in order.

@@ -57,7 +57,16 @@ def clear(execution: Execution) -> Report:
             for round_index in sorted(named_rounds.union(range(run.cleared_through + 1, last + 1))):
                 if round_index <= last:
                     _clear_folder(services.files, paths.round_folder(run.run_id, kind, round_index), kept)
+        if final:
+            _clear_unfinished(services.files, paths.run_folder(run.run_id))
     return execution.done(facts={"through": last})
+
+
+def _clear_unfinished(files: SharedFiles, folder: str) -> None:
+    """Remove what evaluations that were killed were writing: temporary files, whose names begin with a dot."""
+    for name in files.names(folder):
+        if name.startswith("."):
+            files.remove(f"{folder}/{name}")
 
 
 def _clear_folder(files: SharedFiles, folder: str, kept: set[str]) -> None:
