@@ -6,7 +6,7 @@ BENCHMARKS = $(subst _,-,$(patsubst benchmarks/bench_%.py,bench-%,$(wildcard ben
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dashboard setup programs test rehearsal sam-local check format requirements clean
+.PHONY: help demo dashboard setup programs test simulate rehearsal sam-local check format requirements clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -32,6 +32,21 @@ programs: setup
 
 test: programs ## run all tests; PYTEST_ARGS='-k shards -x' passes through
 	$(PY) -m pytest $(PYTEST_ARGS)
+
+simulate: setup ## simulated schedules of faults, SEEDS=10000; SEED=17 replays one; MUTANTS=1: deliberate bugs, and what finds them
+	PYTHONPATH=src:tests $(PY) -m simulation.explore $(if $(SEED),--seed $(SEED)) $(if $(SEEDS),--seeds $(SEEDS)) \
+	    $(if $(MUTANTS),--mutants)
+
+# The seed decides the inputs; a finding prints the arguments that repeat it.
+fuzz: setup ## broken files and messages for every reader, on all processors; INPUTS=1000000, FUZZ_ARGS='--seed 1'
+	PYTHONPATH=src:.:tests $(PY) -W ignore -m security.fuzz --inputs $(or $(INPUTS),100000) --jobs 2 $(FUZZ_ARGS)
+
+# pip-audit in an environment of its own. Looks every pinned package up among the published vulnerabilities.
+AUDITED = requirements/runtime.txt requirements/dev.txt requirements/sam.txt requirements/checkov.txt layer/requirements.txt \
+    src/libraries/worker.txt
+audit: setup ## known vulnerabilities of what is pinned; needs the network
+	@sh scripts/setup.sh --peers .venv-audit requirements/audit.txt
+	.venv-audit/bin/pip-audit --disable-pip --require-hashes $(AUDITED:%=--requirement %) $(AUDIT_ARGS)
 
 rehearsal: setup ## whole runs in the stack of template.yaml, acted out on loopback; REHEARSAL_ARGS passes through
 	PYTHONPATH=src:tests $(PY) -m rehearsal $(REHEARSAL_ARGS)
@@ -69,6 +84,7 @@ requirements: setup ## pin requirements/*.txt again from pyproject.toml; UPGRADE
 	$(COMPILE) $(UPGRADE) --group pyproject.toml:worker --constraint requirements/dev.txt --output-file src/libraries/worker.txt
 	$(COMPILE) $(UPGRADE) --group pyproject.toml:sam --output-file requirements/sam.txt
 	$(COMPILE) $(UPGRADE) --group pyproject.toml:checkov --output-file requirements/checkov.txt
+	$(COMPILE) $(UPGRADE) --group pyproject.toml:audit --output-file requirements/audit.txt
 
 clean: ## remove .venv, .python and caches; runs in .lambdafit stay
 	rm -rf .venv .venv-* .python .aws-sam benchmarks/.venv-* build dist src/*.egg-info

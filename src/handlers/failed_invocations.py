@@ -61,7 +61,7 @@ def read_failure(record: Any, functions: Mapping[str, str]) -> EndedInvocation |
         raise InvalidRecord(where, "it has no body", "a record of a failed invocation")
     try:
         failure = msgspec.json.decode(body, type=DestinationRecord)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise InvalidRecord(where, str(error), "a record of a failed invocation") from None
     context = failure.request_context
     name = function_name(context.function_arn)

@@ -36,7 +36,7 @@ def begin(request: Mapping[str, Any], request_id: str) -> tuple[dict[str, Any], 
         RunExists: its run_id is that of a run with other settings.
     """
     options = dict(request)
-    if len(msgspec.json.encode(options)) > MAX_REQUEST_BYTES:
+    if _size_bytes(options) > MAX_REQUEST_BYTES:
         raise InvalidMessage("request", "it is too large", f"at most {MAX_REQUEST_BYTES:,} bytes")
     run_id = options.pop("run_id", None) or f"r-{xxhash.xxh3_64_hexdigest(request_id.encode())[:10]}"
     if not isinstance(run_id, str):
@@ -55,6 +55,18 @@ def begin(request: Mapping[str, Any], request_id: str) -> tuple[dict[str, Any], 
     run, is_new = start.start_once(wiring.services(), settings, run_id)
     more = {"created": is_new, "warnings": start.warnings(settings, recipe)}
     return answer(beginning(run)) | more, run
+
+
+def _size_bytes(options: Mapping[str, Any]) -> int:
+    """How large a request is as JSON.
+
+    Raises:
+        InvalidMessage: it cannot be written as JSON: a text with half a character, or lists in lists without end.
+    """
+    try:
+        return len(msgspec.json.encode(options))
+    except (ValueError, RecursionError, OverflowError, TypeError) as error:
+        raise InvalidMessage("request", f"it is no proper JSON ({type(error).__name__})", "JSON") from None
 
 
 def _recipe(options: dict[str, Any]) -> RecipeSummary:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from contracts.errors import ForeignRecord, InvalidMessage, InvalidRecord, InvalidRunId, StoreCorrupted
+from contracts.errors import ForeignRecord, InvalidMessage, InvalidRecord, InvalidRunId, InvalidSetting, StoreCorrupted
 from contracts.identifiers import check_run_id
 from contracts.records import RoundRecord, Run, Task
 from stores.dynamodb_items import decode
@@ -98,7 +98,7 @@ def read_change(record: Any, table: str) -> Change | None:
         return Change(check_run_id(run_id), decode(image, _TYPES[kind]))
     except InvalidRunId as error:
         raise InvalidRecord(where, error.message) from None
-    except (StoreCorrupted, TypeError) as error:
+    except (StoreCorrupted, InvalidSetting, TypeError) as error:
         raise InvalidRecord(where, str(error).partition("\n")[0]) from None
 
 

@@ -142,7 +142,7 @@ def parse_manifest(data: bytes, where: str) -> Manifest:
     """
     try:
         told = msgspec.json.decode(data, type=_Told)
-    except (msgspec.MsgspecError, RecursionError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise ArchiveCorrupted(where, f"its manifest cannot be read ({type(error).__name__}: {error})") from None
     if told.format != FORMAT:
         raise ArchiveCorrupted(where, "it has another format", f"format {FORMAT}", advice="`lambdafit deploy`.")

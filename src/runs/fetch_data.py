@@ -117,7 +117,7 @@ def _folder_of(dataset: str, objects: Objects) -> str:
         pointer = msgspec.json.decode(objects.read(key))
     except NOT_TO_BE_HAD as error:
         raise _not_pushed(dataset, error) from error
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         pointer = None
     folder = pointer.get("folder") if isinstance(pointer, dict) else None
     if not isinstance(folder, str) or not folder.startswith("datasets/"):
@@ -137,7 +137,7 @@ def _parsed(content: bytes, folder: str) -> tuple[dict[str, Any], StoredFacts]:
     try:
         stored = msgspec.json.decode(content, type=StoredFacts)
         facts: dict[str, Any] = msgspec.json.decode(content)
-    except (msgspec.MsgspecError, RecursionError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise _corrupted(key, folder.rpartition("/")[2], str(error), "the facts of a data set") from None
     if stored.folder != folder:
         raise _corrupted(key, stored.name, f"it tells of {stored.folder!r}", f"{folder!r}")

@@ -1,0 +1,392 @@
+"""Readers of files: arrays, archives, models, pictures, libraries."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import hashlib
+import io
+import json
+import random
+import struct
+import zipfile
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xxhash
+import zstandard
+from PIL import Image
+
+from contracts.records import FileRef
+from fakes.memory_files import MemoryFiles
+from libraries.archive import HEAD_BYTES, decompressed
+from libraries.load import NOTE, read_note
+from libraries.sources import FileArchive, pointed, read_manifest
+from libraries.unpack import Extractor, unpack
+from security import hostile_bytes as hostile
+from security.mutations import mutated, mutated_json, mutated_text
+from security.target import Target, Work
+from training.datasets.fashion_mnist import read_idx
+from training.datasets.folder import NAMES, check_name, folder_source
+from training.datasets.prepared import load_prepared
+from training.images import read_image
+from training.saved_model import read_config, recipe_of_model
+from training.vector_files import read_tensors, read_vector, write_tensors, write_vector
+
+SIZE = (8, 8)
+DESCRS = ("'<f4'", "'|O'", "'<U9'", "[('a', '<f4')]", "'|V0'", "[('a', '|O')]", "'<f4' * 9", "None", "'m8[9s]'")
+SHAPES = ("(3, 2)", "()", "(-1,)", "(1<<60,)", "(0, 99999999999)", "((((", "(True,)", "(2,)" * 3, "(9,)*99", "None",
+          f"({10**30},)", "(1.0,)", "((2,),)")  # fmt: skip
+
+
+def npy_bytes(array: np.ndarray[Any, Any]) -> bytes:
+    """An array as `numpy.save` writes it."""
+    stream = io.BytesIO()
+    np.save(stream, array)
+    return stream.getvalue()
+
+
+ARRAYS = (
+    npy_bytes(np.arange(6, dtype=np.float32).reshape(3, 2)),
+    npy_bytes(np.asfortranarray(np.arange(6, dtype=np.uint8).reshape(3, 2))),
+    npy_bytes(np.zeros((0, 3), dtype=np.int64)),
+)
+
+
+def broken_npy(rng: random.Random, content: bytes) -> bytes:
+    """Broken bytes; or a whole header that tells of something else; or one whose text is broken."""
+    kind = rng.randrange(3)
+    if kind == 0:
+        return mutated(rng, content, ARRAYS)
+    if kind == 1:
+        return hostile.npy_of(rng.choice(DESCRS), rng.choice(SHAPES), bytes(rng.randrange(32)))
+    text = mutated(rng, content[10:74])
+    return content[:8] + struct.pack("<H", min(len(text), 65_535)) + text[:65_535] + content[74:]
+
+
+def _folder(work: Work) -> Callable[[bytes], Any]:
+    for name in NAMES:
+        (work.folder / f"{name}.npy").write_bytes(ARRAYS[0])
+
+    def read(content: bytes) -> None:
+        (work.folder / "x_train.npy").write_bytes(content)
+        folder_source(work.folder, "leaves").load(work.folder)
+
+    return read
+
+
+def _npz(work: Work) -> Callable[[bytes], Any]:
+    path = work.folder / "a.npz"
+
+    def read(content: bytes) -> None:
+        path.write_bytes(content)
+        folder_source(path, "leaves").load(work.folder)
+
+    return read
+
+
+def broken_npz(rng: random.Random, content: bytes) -> bytes:
+    """A broken archive, or a whole one of broken arrays."""
+    if rng.random() < 0.5:
+        return mutated(rng, content)
+    members = {f"{name}.npy": broken_npy(rng, rng.choice(ARRAYS)) for name in NAMES}
+    return hostile.zipped(members, rng.choice((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2)))
+
+
+def _idx(work: Work) -> Callable[[bytes], Any]:
+    path = work.folder / "images.gz"
+
+    def read(content: bytes) -> None:
+        path.write_bytes(content)
+        read_idx(path, 3)
+
+    return read
+
+
+IDX = struct.pack(">I3I", 0x0803, 2, 3, 4) + bytes(24)
+
+
+def broken_gzip(rng: random.Random, content: bytes) -> bytes:
+    """A broken stream, or a whole one of broken bytes."""
+    return mutated(rng, content) if rng.random() < 0.5 else gzip.compress(mutated(rng, IDX), 1)
+
+
+def _prepared(work: Work) -> Callable[[bytes], Any]:
+    files = MemoryFiles()
+
+    def read(content: bytes) -> None:
+        header = 10 + int.from_bytes(content[8:10], "little")
+        digest = xxhash.xxh3_128_hexdigest(content[header:])  # as whoever can write the file would have it
+        files.write("datasets/a/x_train.npy", [content], durable=False)
+        facts = {"folder": "datasets/a", "files": {"x_train": {"bytes": len(content), "digest": digest}}}
+        load_prepared(files, facts, ("x_train",))
+
+    return read
+
+
+def _vector(work: Work) -> Callable[[bytes], Any]:
+    files = MemoryFiles()
+
+    def read(content: bytes) -> None:
+        """The first line is the report of it, the rest the file."""
+        told, _, data = content.partition(b"\n")
+        files.write("v", [data], durable=False)
+        fields = json.loads(told)
+        good = [fields.get("bytes"), fields.get("count")]
+        if not all(type(number) is int for number in good) or not isinstance(fields.get("dtype"), str):
+            raise_message("the store's records have types")
+        read_vector(files, [FileRef(path="v", bytes=good[0], count=good[1], dtype=fields["dtype"],
+                                    parts=(xxhash.xxh3_128_hexdigest(data[128:]),))])  # fmt: skip
+
+    return read
+
+
+def raise_message(text: str) -> None:
+    """What a layer before this reader would have refused."""
+    from contracts.errors import InvalidMessage
+
+    raise InvalidMessage("fuzz", text)
+
+
+def _vector_sample() -> bytes:
+    files = MemoryFiles()
+    ref = write_vector(files, "v", np.arange(5, dtype=np.float32), (0, 5), durable=False)
+    told = {"bytes": ref.bytes, "count": ref.count, "dtype": ref.dtype}
+    return json.dumps(told).encode() + b"\n" + files.read("v")
+
+
+def broken_vector(rng: random.Random, content: bytes) -> bytes:
+    """Another report, or other bytes."""
+    told, _, data = content.partition(b"\n")
+    fields = json.loads(told)
+    name = rng.choice(list(fields))
+    odd = rng.choice((0, -1, 6, 1 << 40, 1 << 62, 1 << 70, "object", "V", "<f8", "datetime64", "f4,f4", "O,O", 5.5))
+    return json.dumps(fields | {name: odd}).encode() + b"\n" + (data if rng.random() < 0.5 else mutated(rng, data))
+
+
+def _tensors(work: Work) -> Callable[[bytes], Any]:
+    files = MemoryFiles()
+
+    def read(content: bytes) -> None:
+        files.write("t", [content], durable=False)
+        digest = xxhash.xxh3_128_hexdigest(content)
+        read_tensors(files, FileRef(path="t", bytes=len(content), count=len(content), parts=(digest,)))
+
+    return read
+
+
+def _tensors_sample() -> bytes:
+    files = MemoryFiles()
+    write_tensors(files, "t", {"a": np.zeros((2, 3), np.float32), "b": np.arange(3)}, durable=False)
+    return files.read("t")
+
+
+def broken_tensors(rng: random.Random, content: bytes) -> bytes:
+    """Broken bytes, or a whole header that tells of something else."""
+    if rng.random() < 0.4:
+        return mutated(rng, content)
+    length = struct.unpack_from("<Q", content)[0]
+    return hostile.tensors(mutated_json(rng, content[8 : 8 + length]), content[8 + length :])
+
+
+KERAS_CONFIG = {
+    "module": "keras", "class_name": "Sequential", "config": {"layers": [{"class_name": "Dense", "config": {}}]},
+    "compile_config": {
+        "optimizer": {"module": "keras.optimizers", "class_name": "SGD", "config": {"learning_rate": 0.1}},
+        "loss": {"module": "keras.losses", "class_name": "MeanSquaredError", "config": {"name": "mean_squared_error"}},
+        "metrics": None,
+    },
+}  # fmt: skip
+KERAS = hostile.keras_file(KERAS_CONFIG, {"model.weights.h5": bytes(100)})
+
+
+def _keras(work: Work) -> Callable[[bytes], Any]:
+    def read(content: bytes) -> None:
+        read_config(content, "model.keras")
+        recipe_of_model(name="m", dataset="digits", folder="", model=base64.b64encode(content).decode())
+
+    return read
+
+
+def broken_keras(rng: random.Random, content: bytes) -> bytes:
+    """A broken archive, or a whole one of a broken configuration or of odd members."""
+    kind = rng.randrange(3)
+    if kind == 0:
+        return mutated(rng, content)
+    names = {mutated_text(rng, b"assets/a").decode(errors="replace"): b"x"} if kind == 2 else {}
+    return hostile.keras_file(mutated_json(rng, json.dumps(KERAS_CONFIG).encode()), names)
+
+
+def _picture(kind: str, mode: str = "L", **options: Any) -> bytes:
+    stream = io.BytesIO()
+    picture = Image.fromarray(np.arange(64, dtype=np.uint8).reshape(SIZE)).convert(mode)
+    picture.save(stream, kind, **options)
+    return stream.getvalue()
+
+
+PICTURES = (
+    _picture("PNG"), _picture("PNG", "RGB"), _picture("PNG", "P"), _picture("JPEG"), _picture("WEBP", "RGB"),
+    _picture("BMP"), _picture("GIF"), _picture("TIFF"), _picture("TIFF", compression="tiff_lzw"),
+    _picture("TIFF", compression="jpeg"), _picture("PNG", "I;16"),
+)  # fmt: skip
+
+
+def _images(work: Work) -> Callable[[bytes], Any]:
+    path = work.folder / "picture"
+
+    def read(content: bytes) -> None:
+        path.write_bytes(content)
+        read_image(path, SIZE)
+
+    return read
+
+
+def _tar_sample() -> bytes:
+    names = ("a.py", "b/c.py")
+    return b"".join(hostile.tar_header(name, size=b"00000000003\0") + b"abc" + bytes(509) for name in names) + bytes(
+        1024
+    )
+
+
+TAR = _tar_sample()
+
+
+def broken_tar(rng: random.Random, content: bytes) -> bytes:
+    """Broken bytes; mostly with the checksums that they should have."""
+    data = mutated(rng, content)
+    if rng.random() < 0.2:
+        return data
+    blocks = [data[at : at + 512] for at in range(0, len(data), 512)]
+    return b"".join(hostile.with_checksum(b) if len(b) == 512 and b[257:262] == b"ustar" else b for b in blocks)
+
+
+def _extract(work: Work) -> Callable[[bytes], Any]:
+    numbers = iter(range(10**9))
+
+    def read(content: bytes) -> None:
+        folder = work.folder / str(next(numbers))
+        folder.mkdir()
+        extractor = Extractor(folder, "archive", most_bytes=1 << 20)
+        try:
+            from libraries.unpack import _numbered
+
+            with _numbered(folder, "archive"):
+                extractor.feed(content)
+            extractor.close()
+        finally:
+            extractor.abandon()
+            empty(folder)
+
+    return read
+
+
+def empty(folder: Path) -> None:
+    """Remove it, without the descriptors that `shutil.rmtree` works with."""
+    for path in sorted(folder.rglob("*"), reverse=True):
+        if path.is_dir() and not path.is_symlink():
+            path.rmdir()
+        else:
+            path.unlink()
+    folder.rmdir()
+
+
+def archive_bytes(tar: bytes, **changes: Any) -> bytes:
+    """A libraries archive of one frame, its digests right."""
+    packed = zstandard.ZstdCompressor(level=1).compress(tar)
+    frame = [len(packed), len(tar), hashlib.sha256(packed).hexdigest()]
+    head = hostile.manifest(**({"frames": [frame], "files": 2, "bytes": 6} | changes))
+    return struct.pack("<II", 0x184D2A5E, len(head)) + head + packed
+
+
+ARCHIVE = archive_bytes(TAR)
+
+
+def _archive(work: Work) -> Callable[[bytes], Any]:
+    path, numbers = work.folder / "archive", iter(range(10**9))
+
+    def read(content: bytes) -> None:
+        path.write_bytes(content)
+        archive = FileArchive(path)
+        manifest = read_manifest(archive)
+        if not 0 <= manifest.contents.bytes < 1 << 20:  # there is no room for it on some disks, and then that is said
+            return
+        folder = work.folder / str(next(numbers))
+        folder.mkdir()
+        try:
+            unpack(archive, manifest, folder, threads=1)
+        finally:
+            empty(folder)
+
+    return read
+
+
+def broken_archive(rng: random.Random, content: bytes) -> bytes:
+    """Broken bytes; a whole archive of a broken tar; or one whose manifest lies."""
+    kind = rng.randrange(3)
+    if kind == 0:
+        return mutated(rng, content)
+    if kind == 1:
+        return archive_bytes(broken_tar(rng, TAR))
+    length = int.from_bytes(content[4:8], "little")
+    head = mutated_json(rng, content[HEAD_BYTES : HEAD_BYTES + length])
+    return struct.pack("<II", 0x184D2A5E, len(head)) + head + content[HEAD_BYTES + length :]
+
+
+def _frame(work: Work) -> Callable[[bytes], Any]:
+    from libraries.archive import Frame
+
+    def read(content: bytes) -> None:
+        decompressed(Frame(len(content), len(TAR), hashlib.sha256(content).hexdigest()), content, "archive")
+
+    return read
+
+
+def _pointer(work: Work) -> Callable[[bytes], Any]:
+    note = work.folder / NOTE
+
+    def read(content: bytes) -> None:
+        note.write_bytes(content)
+        try:
+            read_note(work.folder)
+        finally:
+            pointed(lambda: content, "current.json")
+
+    return read
+
+
+def _names(work: Work) -> Callable[[bytes], Any]:
+    path = work.folder / "class_names.txt"
+    for name in NAMES:
+        (work.folder / f"{name}.npy").write_bytes(ARRAYS[0])
+
+    def read(content: bytes) -> None:
+        path.write_bytes(content)
+        try:
+            folder_source(work.folder, "leaves")
+        finally:
+            check_name(content.decode(errors="replace"))
+
+    return read
+
+
+NPZ = hostile.zipped({f"{name}.npy": ARRAYS[0] for name in NAMES}, zipfile.ZIP_DEFLATED)
+NOTE_SAMPLE = hostile.manifest(digest="ab12", frames=None)
+
+TARGETS = (
+    Target(".npy of a folder", _folder, ARRAYS, broken_npy, 4),
+    Target(".npz", _npz, (NPZ,), broken_npz),
+    Target(".npy prepared", _prepared, ARRAYS, broken_npy, 4),
+    Target("idx.gz", _idx, (gzip.compress(IDX),), broken_gzip, 3),
+    Target("vector and its report", _vector, (_vector_sample(),), broken_vector, 4),
+    Target(".safetensors", _tensors, (_tensors_sample(),), broken_tensors, 6),
+    Target(".keras before loading", _keras, (KERAS,), broken_keras, 2),
+    Target("pictures", _images, PICTURES, partial(mutated, others=PICTURES), 4),
+    Target("tar of libraries", _extract, (TAR,), broken_tar, 4),
+    Target("archive of libraries", _archive, (ARCHIVE,), broken_archive),
+    Target("zstd frame", _frame, (zstandard.ZstdCompressor().compress(TAR),), mutated, 4),
+    Target("pointer, note", _pointer, (NOTE_SAMPLE,), mutated_json, 2),
+    Target("names of classes, data sets", _names, (b"leaves",), mutated_text, 2),
+)  # fmt: skip
