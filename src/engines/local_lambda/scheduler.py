@@ -23,7 +23,7 @@ from contracts.errors import EnvironmentFailed, InvocationFailed, LambdafitError
 from engines.local_lambda.environment import Environment, State
 from engines.local_lambda.fleet import Fleet
 from engines.local_lambda.invocation import Function, Pending
-from engines.local_lambda.runtime_api import RuntimeApi
+from engines.local_lambda.runtime_api import RuntimeApi, token_key
 
 LOG = logging.getLogger(__name__)
 
@@ -58,8 +58,8 @@ class Scheduler:
         self._meter = meter
         self._ended = ended
         self._selector = selectors.DefaultSelector()
-        self._runtimes: dict[str, Environment] = {}
-        self._tokens: dict[Environment, str] = {}
+        self._runtimes: dict[bytes, Environment] = {}
+        self._keys: dict[Environment, bytes] = {}
         self._api = RuntimeApi(self._selector, self._runtimes)
         self._commands: collections.deque[Callable[[], None]] = collections.deque()
         self._lock = threading.RLock()
@@ -205,7 +205,7 @@ class Scheduler:
 
     def killed(self, environment: Environment) -> None:
         """As Supervisor.killed."""
-        self._runtimes.pop(self._tokens.pop(environment, ""), None)
+        self._runtimes.pop(self._keys.pop(environment, b""), None)
         idle = self.fleets[environment.function.name].idle
         if environment in idle:
             idle.remove(environment)
@@ -275,7 +275,8 @@ class Scheduler:
             return False
         new.owner = owner
         fleet.live.append(new)
-        self._runtimes[token], self._tokens[new] = new, token
+        key = token_key(token)
+        self._runtimes[key], self._keys[new] = new, key
         if new.exit_fd is not None:
             self._selector.register(new.exit_fd, selectors.EVENT_READ, functools.partial(self._exited, new))
         return True

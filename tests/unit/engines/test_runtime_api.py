@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from engines.local_lambda import runtime_api
-from engines.local_lambda.runtime_api import Connection, RuntimeApi
+from engines.local_lambda.runtime_api import Connection, RuntimeApi, token_key
 
 LIMIT_S = 10.0
 SECRET = "token"  # noqa: S105
@@ -43,7 +43,7 @@ class Server:
     def __init__(self) -> None:
         self.runtime = FakeRuntime()
         self.selector = selectors.DefaultSelector()
-        self.api = RuntimeApi(self.selector, {SECRET: self.runtime})
+        self.api = RuntimeApi(self.selector, {token_key(SECRET): self.runtime})
         self.clients: list[socket.socket] = []
 
     def connect(self) -> socket.socket:
