@@ -25,6 +25,7 @@ from browser.dashboard_actions import (
     wait_for_address,
     wait_for_newer,
     wait_for_status,
+    wait_until_quiet,
     was_reloaded,
     x_range,
 )
@@ -166,6 +167,7 @@ def test_the_keys_n_and_b_go_through_the_workers(watch: Watch, shown: Shown) -> 
     for key, worker in (("n", 0), ("n", 1), ("b", 0), ("b", 5)):
         page.keyboard.press(key)
         wait_for_address(page, f"workers_worker={worker}")
+        wait_until_quiet(page)
 
 
 def test_a_failed_run_says_why_and_what_to_do(watch: Watch, shown: Shown) -> None:
