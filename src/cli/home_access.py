@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from cli.flags import Flags
 from cli.runs_place import ALL_RUNS, LogReader, find_run
-from contracts.errors import HomeInUse, HomeNotWritable, RunNotFound
+from contracts.errors import HomeInUse, HomeNotWritable, LambdafitError, RunNotFound
 from contracts.records import Run
 from engines.home import Home, HomeLock
 from runs.paths import model_path, run_folder
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from runs.services import Services
 
 DEFAULT_HOME = ".lambdafit"
+RECIPES = "recipes"
 
 
 class RunFolder:
@@ -123,6 +124,23 @@ class RunFolder:
         shutil.rmtree(self.home.log_folder(run_id), ignore_errors=True)
         if self.exists:
             self.store.delete_run(run_id)
+            self._remove_unnamed_recipes()
+
+    def _remove_unnamed_recipes(self) -> None:
+        """Users' recipes of removed runs. An engine may be about to name one: then a later removal takes them."""
+        if not self.files.names(RECIPES):
+            return
+        lock = HomeLock(self.home)
+        try:
+            lock.acquire("removal of runs")
+            named = {run.settings.recipe for run in self.runs()}
+            for path in [f"{RECIPES}/{name}" for name in self.files.names(RECIPES)]:
+                if path not in named:
+                    self.files.remove(path)
+        except LambdafitError:
+            return  # the run is removed all the same
+        finally:
+            lock.release()
 
     def _load(self, run_id: str) -> Run | None:
         try:

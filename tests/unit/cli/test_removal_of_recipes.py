@@ -1,0 +1,63 @@
+"""A user's recipe goes with the last run that names it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from cli.home_access import RunFolder
+from contracts.records import Run
+from engines.home import Home, HomeLock
+from simulation.world import settings
+from stores.sqlite import SqliteStore
+
+RECIPE, OTHER = "recipes/00aa.py", "recipes/00bb.py"
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> RunFolder:
+    """Two runs with one recipe, and one with a built-in recipe."""
+    home = Home(tmp_path / "home")
+    home.create()
+    store = SqliteStore(home.environment().store_file)
+    for run_id, recipe in (("r-0001", RECIPE), ("r-0002", RECIPE), ("r-0003", "digits-mlp")):
+        run = Run(
+            run_id=run_id, settings=settings(recipe=recipe), code_version="1", created_at=1.0, deadline_at=9.0
+        )  # fmt: skip
+        store.create_run(replace(run, status="FINISHED"))
+    store.close()
+    found = RunFolder(home)
+    found.files.write(RECIPE, [b"recipe = ..."], durable=False)
+    return found
+
+
+def test_the_last_run_takes_its_recipe_along(place: RunFolder) -> None:
+    place.remove("r-0001")
+    assert place.files.exists(RECIPE)
+    place.remove("r-0002")
+    assert not place.files.exists(RECIPE)
+    assert [run.run_id for run in place.runs()] == ["r-0003"]
+
+
+def test_while_an_engine_works_recipes_stay_until_a_later_removal(place: RunFolder) -> None:
+    """It may have kept a recipe for a run that it has not yet started."""
+    place.files.write(OTHER, [b"recipe = ..."], durable=False)
+    lock = HomeLock(place.home)
+    lock.acquire("run r-0009")
+    place.remove("r-0001")
+    place.remove("r-0002")
+    assert place.files.names("recipes") == ["00aa.py", "00bb.py"]
+    lock.release()
+    place.remove("r-0003")
+    assert place.files.names("recipes") == []
+
+
+def test_an_unreadable_record_keeps_recipes(place: RunFolder) -> None:
+    with place.store._runs.transaction() as cursor:
+        cursor.execute("UPDATE runs SET data = 'no record' WHERE run_id = 'r-0003'")
+    place.remove("r-0001")
+    place.remove("r-0002")
+    assert place.files.exists(RECIPE)
+    assert HomeLock(place.home).held_by_other() == ""
