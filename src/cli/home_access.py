@@ -124,15 +124,19 @@ class RunFolder:
         shutil.rmtree(self.home.log_folder(run_id), ignore_errors=True)
         if self.exists:
             self.store.delete_run(run_id)
-            self._remove_unnamed_recipes()
+            self._remove_unnamed()
 
-    def _remove_unnamed_recipes(self) -> None:
-        """Users' recipes of removed runs. An engine may be about to name one: then a later removal takes them."""
-        if not self.files.names(RECIPES):
+    def _remove_unnamed(self) -> None:
+        """What belongs to no run: recipes of removed ones, temporary files of a crashed engine.
+
+        An engine at work has temporary files, and may be about to name a recipe: then a later removal takes them.
+        """
+        if not self.files.names(RECIPES) and not self.home.temporary_folder.exists():
             return
         lock = HomeLock(self.home)
         try:
             lock.acquire("removal of runs")
+            self.home.remove_temporary_files()
             named = {run.settings.recipe for run in self.runs()}
             for path in [f"{RECIPES}/{name}" for name in self.files.names(RECIPES)]:
                 if path not in named:

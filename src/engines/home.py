@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import time
 from pathlib import Path
 
@@ -30,6 +31,15 @@ class Home:
     def log_folder(self, run_id: str) -> Path:
         """What the functions of a run print."""
         return self.folder / "logs" / check_run_id(run_id)
+
+    @property
+    def temporary_folder(self) -> Path:
+        """Temporary files of an engine's functions: what a killed one leaves there goes with the engine."""
+        return self.folder / "tmp"
+
+    def remove_temporary_files(self) -> None:
+        """Whatever lies there. For who holds the lock; never an error."""
+        shutil.rmtree(self.temporary_folder, ignore_errors=True)
 
     def create(self) -> None:
         """Make the folder, for its owner alone.
@@ -69,6 +79,11 @@ class HomeLock:
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"process {os.getpid()}, {what}".encode(), 0)
         self._descriptor = descriptor
+
+    @property
+    def held(self) -> bool:
+        """Whether it was taken here and not yet given back."""
+        return self._descriptor >= 0
 
     def release(self) -> None:
         """Give the lock back. No error where it is not held."""

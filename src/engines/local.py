@@ -6,6 +6,7 @@ or the sweep is due, which also notices that another process has stopped the run
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import sys
@@ -108,8 +109,12 @@ class LocalEngine:
         handlers: Mapping[str, str] | None = None,
     ) -> None:
         self._run_settings = run_settings
+        self._home = home
         self._lock = HomeLock(home)
         self._lock.acquire(f"run {log_name}")
+        home.remove_temporary_files()  # of an engine that crashed
+        with contextlib.suppress(OSError):  # functions then use the system's
+            home.temporary_folder.mkdir(mode=0o700)
         environment = home.environment(data, run_settings.threads)
         self._files = FolderFiles(environment.shared_folder, keep_spares=True)
         self._files.give_up_spares()  # of an engine that crashed
@@ -128,6 +133,7 @@ class LocalEngine:
                 "LAMBDAFIT_BUCKET": "",
                 "LAMBDAFIT_SHARED": "",
                 "LAMBDAFIT_SPARES": "true",
+                "TMPDIR": str(home.temporary_folder),
             },
         )
         self._store = SqliteStore(environment.store_file)
@@ -187,7 +193,9 @@ class LocalEngine:
     def stop(self) -> None:
         """End all processes and give the home back. What they were at is resumed by the next engine."""
         self._functions.stop()
-        self._files.give_up_spares()
+        if self._lock.held:
+            self._files.give_up_spares()
+            self._home.remove_temporary_files()
         self._lock.release()
 
     def _refusal(self, function: str, event: Mapping[str, Any]) -> LambdafitError | None:
