@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import msgspec
 
@@ -19,6 +20,7 @@ class MemoryStore:
 
     def __init__(self, hook: Callable[[str], None] = no_hook) -> None:
         self._hook = hook
+        self._kept: Callable[[Any], Any] = _copy
         self.runs: dict[str, Run] = {}
         self.tasks: dict[tuple[str, TaskKey], Task] = {}
         self.rounds: dict[tuple[str, int], RoundRecord] = {}
@@ -31,7 +33,7 @@ class MemoryStore:
         self._hook("before create_run")
         if run.run_id in self.runs:
             raise RunExists(run.run_id, "exists")
-        self.runs[run.run_id] = _copy(run)
+        self.runs[run.run_id] = self._kept(run)
         self._hook("after create_run")
 
     def load_run(self, run_id: str) -> Run:
@@ -45,11 +47,11 @@ class MemoryStore:
         stored = self.runs.get(run.run_id)
         if stored is None or stored.version != run.version - 1:
             return False
-        self.runs[run.run_id] = _copy(run)
+        self.runs[run.run_id] = self._kept(run)
         if record is not None:
             key = (run.run_id, record.round_index)
             assert key not in self.rounds, "a round is committed once"
-            self.rounds[key] = _copy(record)
+            self.rounds[key] = self._kept(record)
         self._hook("after save_run")
         return True
 
@@ -69,7 +71,7 @@ class MemoryStore:
         stored = self.tasks.get((run_id, task.key))
         if (stored.version if stored else 0) != task.version - 1:
             return False
-        self.tasks[run_id, task.key] = _copy(task)
+        self.tasks[run_id, task.key] = self._kept(task)
         self._hook("after save_task")
         return True
 
@@ -100,16 +102,16 @@ class MemoryStore:
     def put_steps(self, run_id: str, batch: StepBatch) -> None:
         self._cursor += 1
         key = f"{batch.round_index}#{batch.worker_index}#{batch.attempt}#{batch.first_step}"
-        self.steps[run_id, key] = (self._cursor, _copy(batch))
+        self.steps[run_id, key] = (self._cursor, self._kept(batch))
 
     def put_spans(self, run_id: str, batch: SpanBatch) -> None:
         self._cursor += 1
-        self.spans[run_id, f"{batch.key}@{batch.attempt}#{batch.request_id}"] = (self._cursor, _copy(batch))
+        self.spans[run_id, f"{batch.key}@{batch.attempt}#{batch.request_id}"] = (self._cursor, self._kept(batch))
 
     def put_predictions(self, run_id: str, batch: PredictionBatch) -> None:
         self._cursor += 1
         key = f"{batch.parameters_round}#{batch.worker_index}#{batch.attempt}"
-        self.predictions[run_id, key] = (self._cursor, _copy(batch))
+        self.predictions[run_id, key] = (self._cursor, self._kept(batch))
 
     def read_steps(self, run_id: str, cursor: str = "") -> tuple[Sequence[StepBatch], str]:
         return _after(self.steps, run_id, cursor)

@@ -1,10 +1,11 @@
 """One run in a simulated world: everything that could happen to it, driven by one seed.
 
 Every handler and every reconcile is a greenlet that gives way before and after each of its reads and writes. The
-world then picks who goes on, lets time pass, delivers, doubles or drops messages, freezes processes past their
-lease, crashes them, damages files that were never synchronised, and overwrites removed ones under a late reader. The
-use cases, the protocol and the maths are the real ones; only training is replaced, by arithmetic in which every
-mistake shows.
+world then picks who goes on, lets time pass, delivers, delays, doubles or drops messages and stream records, freezes
+processes past their lease, crashes them at any operation, fails their writes, damages files that were never
+synchronised, takes away the power, overwrites removed files under a late reader, cancels the run and lets it go on.
+The use cases, the protocol and the maths are the real ones; only training is replaced, by arithmetic in which every
+mistake shows. What must hold meanwhile is in `simulation.watch`.
 """
 
 from __future__ import annotations
@@ -17,13 +18,12 @@ from typing import Any
 
 import greenlet
 
-from contracts.errors import InvocationFailed, LambdafitError
-from contracts.messages import parse_task
+from contracts.errors import ErrorRecord, InvocationFailed, LambdafitError
+from contracts.messages import TaskMessage, parse_task
 from contracts.records import Run
-from contracts.settings import OuterSettings, RunSettings
+from contracts.settings import RunSettings
 from fakes.arithmetic_trainer import ArithmeticTrainer
-from fakes.memory_files import MemoryFiles
-from fakes.memory_store import MemoryStore
+from runs import control
 from runs.code_version import code_version
 from runs.combine import clear, combine
 from runs.execute import execute
@@ -31,102 +31,187 @@ from runs.prepare import prepare
 from runs.reconcile import EndedInvocation, reconcile
 from runs.services import Services
 from runs.train import evaluate, initialise, train
+from simulation.faults import NO_FAULTS, Faults, calm
+from simulation.shapes import RUN_ID, settings
+from simulation.simulated_files import SimulatedFiles
+from simulation.simulated_store import SimulatedStore
+from simulation.violations import Crash, Violation
+from simulation.watch import Watch
+from training.vector_files import NewestVector
 
-RUN_ID = "r-simulated"
-LIMIT_S = 10.0
+Call = tuple[str, TaskMessage, str]
+"""A function's name, what it was sent, and the request id."""
 
+SWEEP_S = 21.0
+SWEEPS = 0.004
+"""Turns that begin another sweep beside what is at work."""
 
-class Crash(BaseException):
-    """The process is gone, just here. Not an Exception: nothing in the code may catch it."""
+CALM_AFTER_TURNS = 2_500
+"""Then nothing goes wrong any more, and the run must come to its end."""
 
-
-@dataclass(frozen=True)
-class Faults:
-    """How often what goes wrong, as probabilities."""
-
-    crash: float = 0.01
-    freeze: float = 0.01
-    double: float = 0.2
-    drop: float = 0.1
-    unheard: float = 0.3
-    tear: float = 0.05
-    hurry: float = 0.2
-    refuse: float = 0.05
-    linger: float = 0.0
-    """Not killed at the time limit, and not waited for where it is frozen."""
+__all__ = ["NO_FAULTS", "RUN_ID", "Faults", "Process", "World", "fault_free", "settings"]
 
 
-NO_FAULTS = Faults(0, 0, 0, 0, 0, 0, 0, 0)
-
-
-@dataclass
+@dataclass(eq=False, slots=True)
 class Process:
-    """Something that runs: a function's execution or a reconcile."""
+    """Something that runs: a function's execution, a reconcile, or somebody at the command line."""
 
     name: str
     greenlet: greenlet.greenlet
-    deadline_s: float
+    deadline_s: float = float("inf")
+    skew_s: float = 0.0
     frozen_until_s: float = 0.0
     lingers: bool = False
-    event: Mapping[str, Any] | None = None
+    message: TaskMessage | None = None
     request_id: str = ""
+    environment: Services | None = None
+    nonce: str = ""
+    allowed: frozenset[str] = frozenset()
+    read: set[str] = field(default_factory=set)
+    wrong: str = ""
+    failed: bool = False
+    error: LambdafitError | None = None
+    claimed_turn: int = 0
 
 
-@dataclass
+@dataclass(eq=False)
 class World:
-    """The simulated store, files, clock, invoker and processes of one run."""
+    """The simulated store, files, clock, invoker and processes of one run.
+
+    `expected` is the same run without faults, where results are to be compared; `gives_up` leaves a run that was
+    stopped as it is; `records` counts the stream's records that nobody has looked at yet.
+    """
 
     seed: int
     settings: RunSettings
     faults: Faults
-    data_facts: Mapping[str, int] = field(default_factory=lambda: {"train_examples": 37, "val_examples": 5})
+    data_facts: Mapping[str, Any] = field(default_factory=lambda: {"train_examples": 37, "val_examples": 5})
     now_s: float = 1_000_000.0
     trace: list[str] = field(default_factory=list)
     keep_spares: bool = False
+    expected: World | None = None
+    gives_up: bool = True
+    through_json: bool = True
+    traces: bool = True
 
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed)
-        self.store = MemoryStore(self._give_way)
-        self.files = MemoryFiles(self._give_way, keep_spares=self.keep_spares)
+        self._rnd = self.random.random
+        self.watch = Watch(self)
+        self.store = SimulatedStore(self, through_json=self.through_json, undoes=self.faults.power > 0)
+        self.files = SimulatedFiles(self.gives_way, self.watch, keep_spares=self.keep_spares)
+        self.files.remembers_removed = self.faults.power > 0
         self.trainer = ArithmeticTrainer()
         self.services = Services(self.store, self.store, self.files, self, self, self)
         self.processes: list[Process] = []
-        self.messages: list[tuple[str, Mapping[str, Any]]] = []
+        self.messages: list[Call] = []
+        self.held: list[tuple[float, Call]] = []
+        self.records = 0
         self.current: Process | None = None
-        self.claims_after_end: list[str] = []
-        self.torn: list[str] = []
+        self.over: set[str] = set()
+        self.turns = self.saves = 0
+        self.run_id_ = RUN_ID
+        self._free: list[Services] = []
+        self._burst = 0
         self._names = 0
+        self._work: dict[str, Any] = {
+            "prepare": partial(prepare, prepare_data=lambda run: dict(self.data_facts)),
+            "initialise": partial(initialise, trainer=self.trainer),
+            "train": partial(train, trainer=self.trainer),
+            "evaluate": partial(evaluate, trainer=self.trainer),
+            "combine": combine,
+            "clear": clear,
+        }
+        self._set_faults(self.faults)
 
-    # --- ports: clock, randomness, invoker ---
+    # --- ports: clock, randomness, deadline, invoker ---
 
     def now(self) -> float:
-        return self.now_s
+        return self.now_s + self.current.skew_s if self.current is not None else self.now_s
 
     def nonce(self) -> str:
-        return f"{self.random.getrandbits(64):016x}"
+        nonce = f"{self.random.getrandbits(64):016x}"
+        if self.current is not None:
+            self.current.nonce = nonce
+        return nonce
 
     def run_id(self) -> str:
         return RUN_ID
 
-    def invoke(self, function: str, event: Mapping[str, Any]) -> None:
-        self._give_way("before invoke")
-        if self.random.random() < self.faults.refuse:
-            raise InvocationFailed(function, "throttled")
-        if self.random.random() >= self.faults.drop:
-            self.messages.append((function, event))
-        if self.random.random() < self.faults.double:
-            self.messages.append((function, event))
+    def remaining_s(self) -> float:
+        """Now and then in a hurry, so that workers pause."""
+        return 0.0 if self._rnd() < self.faults.hurry else 1e9
 
-        self._give_way("after invoke")
+    def invoke(self, function: str, event: Mapping[str, Any]) -> None:
+        self.gives_way("before invoke")
+        message = parse_task(event)
+        self._check_offered(message)
+        if self._rnd() < self.faults.refuse:
+            raise InvocationFailed(function, "throttled")
+        self._names += 1
+        call = (function, message, f"request-{self._names}")
+        if self._rnd() >= self.faults.drop:
+            self._send(call)
+        if self._rnd() < self.faults.double:
+            # A stack's second delivery bears the first one's request id; a second call does not.
+            self._send(call if self.faults.stream else (function, message, f"request-{self._names}-again"))
+        self.gives_way("after invoke")
 
     def invoke_all(self, calls: Sequence[tuple[str, Mapping[str, Any]]]) -> list[LambdafitError | None]:
         """One after the other: a crash may come between any two."""
         return [refusal(partial(self.invoke, *call)) for call in calls]
 
+    def _check_offered(self, message: TaskMessage) -> None:
+        task = self.store.tasks.get((RUN_ID, message.key))
+        if task is None or max(task.attempt, task.backup_attempt) < message.attempt:
+            raise Violation("an offer is written before it is sent", f"{message.key}@{message.attempt}")
+
+    def _send(self, call: Call) -> None:
+        if self._rnd() < self.faults.late:
+            self.held.append((self.now_s + self.random.choice((1.0, 15.0, 40.0, 300.0)), call))
+        else:
+            self.messages.append(call)
+
+    # --- what the store and the files ask ---
+
+    def gives_way(self, operation: str) -> None:
+        """Before and after each read and write: here others go on, and here a process may crash."""
+        process = self.current
+        if process is None:
+            return
+        if self.traces:
+            self.trace.append(f"{self.now_s:.3f} {process.name} {operation}")
+        self._crash_in -= 1
+        if self._crash_in <= 0:
+            self._crash_in = self._next(self.faults.crash / 10)
+            self.current = None
+            process.failed = True
+            raise Crash
+        self._burst -= 1
+        if self._burst < 0:
+            self._main.switch()
+
+    def happens(self, fault: str) -> bool:
+        """Whether this fault strikes here: `busy` or `lose`."""
+        share: float = getattr(self.faults, fault)
+        return share > 0 and self.current is not None and self._rnd() < share / 10
+
+    def saved(self) -> None:
+        """After each write to the store: its stream has one record more, unless it is lost."""
+        self.saves += 1
+        if self.faults.stream and self._rnd() >= self.faults.drop:
+            self.records += 1 + (self._rnd() < self.faults.double)
+
+    def file_names(self, excused: Callable[[str], bool] = lambda _path: False) -> list[str]:
+        """The files that are left, without the nonces."""
+        left = [path for path in self.files.contents if not excused(path)]
+        return sorted(path.rsplit(".", 2)[0] if "/parameters/" in path else path for path in left)
+
     # --- the run ---
 
-    def run(self, max_turns: int = 200_000) -> Run:
+    def run(self, max_turns: int = 15_000) -> Run:
         """Let the world turn until the run has ended and nothing moves. Returns the run."""
+        self._main = greenlet.getcurrent()
         self.store.runs[RUN_ID] = Run(
             run_id=RUN_ID,
             settings=self.settings,
@@ -135,93 +220,148 @@ class World:
             deadline_at=self.now_s + self.settings.deadline_s,
         )
         self._reconcile_soon()
-        for _ in range(max_turns):
-            if not self._turn():
-                return self.store.runs[RUN_ID]
-        raise AssertionError(f"seed {self.seed}: no end after {max_turns} turns")
+        while self._turn():
+            self.turns += 1
+            if self.turns == CALM_AFTER_TURNS and not self.gives_up:
+                self._set_faults(calm(self.faults))
+            if self.turns > max_turns:
+                raise Violation("every run ends", f"no end after {max_turns} turns")
+        return self.store.runs[RUN_ID]
+
+    def _set_faults(self, faults: Faults) -> None:
+        self.faults = faults
+        self._crash_in = self._next(faults.crash / 10)
+        self._mischief = SWEEPS + (faults.tear + faults.cancel) / 100 + faults.power / 1000
+
+    def _next(self, share: float) -> float:
+        return self.random.expovariate(share) if share else float("inf")
 
     def _turn(self) -> bool:
-        ended = self.store.runs[RUN_ID].ended
-        over = [p for p in self.processes if p.deadline_s <= self.now_s and not p.frozen_until_s and not p.lingers]
-        for process in over:
-            self._end(process, crashed=True)  # a function is killed at its time limit
-        ready = [p for p in self.processes if p.frozen_until_s <= self.now_s]
-        if self.messages and (not ready or self.random.random() < 0.3):
-            function, event = self.messages.pop(self.random.randrange(len(self.messages)))
-            self._start_function(function, event)
+        rnd, now = self._rnd, self.now_s
+        ready = [process for process in self.processes if process.frozen_until_s <= now]
+        if self.messages and (not ready or rnd() < 0.3):
+            self._start_function(*self.messages.pop(int(rnd() * len(self.messages))))
+        elif self.records and (not ready or rnd() < 0.05):
+            self.records -= 1 + int(rnd() * self.records)
+            self._spawn("conduct", partial(reconcile, self.services, RUN_ID))
         elif ready:
-            self._step(self.random.choice(ready))
-        elif self.processes and (ended or not self._lingers()):
-            self.now_s = min(p.frozen_until_s for p in self.processes)
-        elif ended:
+            self._step(ready[int(rnd() * len(ready))] if len(ready) > 1 else ready[0])
+        elif not self._pass_time():
             return False
-        else:
-            self.now_s += 21.0  # nothing moves: the sweep comes round
-            self._reconcile_soon()
-        self.now_s += self.random.random() * 0.02
-        if not ended and self.random.random() < 0.01:
-            self._reconcile_soon()
-        if self.random.random() < self.faults.tear / 100:
-            self._tear_a_file()
+        self.now_s += rnd() * 0.02
+        if rnd() < self._mischief:
+            self._do_mischief()
         return True
 
-    def _step(self, process: Process) -> None:
-        if self.random.random() < self.faults.crash / 10:
-            self._end(process, crashed=True)
+    def _pass_time(self) -> bool:
+        """Nothing moves. Returns whether anything still can."""
+        run = self.store.runs[RUN_ID]
+        times = [process.frozen_until_s for process in self.processes] + [due_s for due_s, _ in self.held]
+        if run.ended and run.status != "FINISHED" and not self.gives_up and (not times or self._rnd() < 0.5):
+            self._resume(run)
+        elif times and (run.ended or self._rnd() >= self.faults.linger):
+            self.now_s = max(self.now_s, min(times))
+        elif run.ended:
+            return False
+        else:
+            self.now_s += SWEEP_S
+            self._reconcile_soon()
+        if self.held:
+            self.messages += [call for due_s, call in self.held if due_s <= self.now_s]
+            self.held = [(due_s, call) for due_s, call in self.held if due_s > self.now_s]
+        return True
+
+    def _do_mischief(self) -> None:
+        run, faults = self.store.runs[RUN_ID], self.faults
+        if run.ended:
             return
-        if self.random.random() < self.faults.freeze / 10:
-            process.frozen_until_s = self.now_s + self.random.choice((5.0, 60.0, 200.0))
+        which = self._rnd() * self._mischief
+        if which < SWEEPS:
+            self._reconcile_soon()
+        elif which < SWEEPS + faults.tear / 100:
+            self._note(f"torn {self.files.tear(self.random)}")
+        elif which < SWEEPS + (faults.tear + faults.cancel) / 100:
+            self._spawn("cancel", partial(control.cancel, self.services, RUN_ID))
+        else:
+            self._lose_power()
+
+    def _lose_power(self) -> None:
+        self._note("the power is gone")
+        for process in list(self.processes):
+            self._end(process, crashed=True, heard=False)
+        self.messages.clear()
+        self.held.clear()
+        self._free.clear()
+        self.store.lose_power(self.random)
+        self.files.lose_power(self.random)
+        self.watch.begin_again()
+        self._resume(self.store.runs[RUN_ID])
+
+    def _resume(self, run: Run) -> None:
+        """Somebody lets the run go on, with what it lacks."""
+        lost = not self.processes or self._rnd() < 0.2
+        calm = self.turns >= CALM_AFTER_TURNS
+        changes: dict[str, Any] = {}
+        if run.reason == "budget" or calm:
+            more_usd = 10.0 if calm else 0.001 + self._rnd() * 0.01
+            changes["max_cost_usd"] = run.settings.max_cost_usd + more_usd
+        if run.reason == "deadline" or calm:
+            changes["deadline_s"] = 1e7 if calm else run.settings.deadline_s * 2
+        work = partial(control.resume, self.services, RUN_ID, changes, engine_was_lost=lost)
+        self._spawn("resume", work)
+
+    def _step(self, process: Process) -> None:
+        if process.deadline_s <= self.now_s and not process.lingers:
+            self._end(process, crashed=True)  # a function is killed at its time limit
+            return
+        if self._rnd() < self.faults.freeze / 10:
+            process.frozen_until_s = self.now_s + self.random.choice((5.0, 15.0, 60.0, 200.0))
             return
         self.current = process
         process.frozen_until_s = 0.0
+        self._burst = int(self._rnd() * self.faults.burst)
         process.greenlet.switch()
         self.current = None
         if process.greenlet.dead:
-            self._end(process, crashed=False)
+            self._end(process, crashed=process.failed)
 
-    def _end(self, process: Process, *, crashed: bool) -> None:
+    def _end(self, process: Process, *, crashed: bool, heard: bool = True) -> None:
         self.processes.remove(process)
         if crashed and process.greenlet:  # it has begun
             process.greenlet.throw(Crash)
-        self.trace.append(f"{self.now_s:.3f} {process.name} {'crashed' if crashed else 'returned'}")
-        if process.event is None or self.random.random() < self.faults.unheard:
+        process.failed = process.failed or crashed
+        if self.traces:
+            self._note(f"{process.name} {'crashed' if crashed else 'returned'}")
+        if process.message is None:
             return
-        message = parse_task(process.event)
-        error = InvocationFailed(process.name, "crashed").record() if crashed else None
-        self._spawn("ended", partial(self._after, message, process.request_id, error))
+        self.over.add(process.request_id)
+        if not process.failed and process.environment is not None:
+            self._free.append(process.environment)
+        if (
+            not heard
+            or self.store.runs[RUN_ID].ended
+            or self._rnd() < self.faults.unheard
+            or (self.faults.stream and not process.failed)
+        ):
+            return
+        error = InvocationFailed(process.name, "crashed").record() if process.failed else None
+        self._spawn("ended", partial(self._after, process.message, process.request_id, error))
 
-    def _after(self, message: Any, request_id: str, error: Any) -> None:
+    def _after(self, message: TaskMessage, request_id: str, error: ErrorRecord | None) -> None:
         reconcile(self.services, RUN_ID, [EndedInvocation(message, request_id, error)])
 
     def _reconcile_soon(self) -> None:
         self._spawn("reconcile", partial(reconcile, self.services, RUN_ID))
 
-    def _start_function(self, function: str, event: Mapping[str, Any]) -> None:
-        message = parse_task(event)
-        request_id = f"request-{self._names}"
-        work = {
-            "prepare": partial(prepare, prepare_data=lambda run: dict(self.data_facts)),
-            "initialise": partial(initialise, trainer=self.trainer),
-            "train": partial(train, trainer=self.trainer),
-            "evaluate": partial(evaluate, trainer=self.trainer),
-            "combine": combine,
-            "clear": clear,
-        }
-        process = self._spawn(
-            f"{function} {message.key}@{message.attempt}",
-            lambda: execute(message, self.services, self, request_id, work),
-        )
-        process.deadline_s = self.now_s + LIMIT_S
-        process.lingers = self._lingers()
-        process.event, process.request_id = event, request_id
+    def _start_function(self, function: str, message: TaskMessage, request_id: str) -> None:
+        environment = self._free.pop() if self._free else new_environment(self.services)
+        work = partial(execute, message, environment, self, request_id, self._work)
+        process = self._spawn(f"{function} {message.key}@{message.attempt}" if self.traces else function, work)
+        process.deadline_s = self.now_s + self.settings.time_limit_s
+        process.lingers = self.faults.linger > 0 and self._rnd() < self.faults.linger
+        process.message, process.request_id, process.environment = message, request_id, environment
 
-    def remaining_s(self) -> float:
-        """The deadline port: now and then in a hurry, so that workers pause."""
-        if self.random.random() < self.faults.hurry:
-            return 0.0
-        return 1e9
-
-    def _spawn(self, name: str, work: Any) -> Process:
+    def _spawn(self, name: str, work: Callable[[], Any]) -> Process:
         self._names += 1
 
         def body() -> None:
@@ -229,28 +369,23 @@ class World:
                 work()
             except Crash:
                 return
+            except LambdafitError as error:  # as a function that raised, or a command that was refused
+                process.failed, process.error = True, error
 
-        process = Process(f"{name} ({self._names})", greenlet.greenlet(body), float("inf"))
+        process = Process(f"{name} ({self._names})", greenlet.greenlet(body))
+        if self.faults.skew_s:
+            process.skew_s = (self._rnd() * 2 - 1) * self.faults.skew_s
         self.processes.append(process)
         return process
 
-    def _lingers(self) -> bool:
-        return bool(self.faults.linger) and self.random.random() < self.faults.linger
+    def _note(self, what: str) -> None:
+        if self.traces:
+            self.trace.append(f"{self.now_s:.3f} {what}")
 
-    def _give_way(self, operation: str) -> None:
-        if self.current is None:
-            return
-        self.trace.append(f"{self.now_s:.3f} {self.current.name} {operation}")
-        greenlet.getcurrent().parent.switch()
-
-    def _tear_a_file(self) -> None:
-        torn = [path for path in self.files.contents if path not in self.files.durable and "/updates/" in path]
-        if torn:
-            path = self.random.choice(sorted(torn))
-            content = self.files.contents[path]
-            self.files.contents[path] = self.random.choice((content[:-3], content[:-8] + bytes(8)))
-            self.torn.append(path)
-            self.trace.append(f"{self.now_s:.3f} torn {path}")
+    @property
+    def torn(self) -> list[str]:
+        """The files that were damaged."""
+        return self.files.torn
 
 
 def refusal(invoke: Callable[[], None]) -> LambdafitError | None:
@@ -262,25 +397,10 @@ def refusal(invoke: Callable[[], None]) -> LambdafitError | None:
     return None
 
 
-def settings(**changes: Any) -> RunSettings:
-    """A small run: 3 workers, 2 slices, some rounds of several steps."""
-    values: dict[str, Any] = {
-        "recipe": "arithmetic",
-        "recipe_digest": "0",
-        "dataset": "none",
-        "workers": 3,
-        "batch_size": 2,
-        "epochs": 2,
-        "steps_per_round": 3,
-        "slices": 2,
-        "concurrency": 3,
-        "time_limit_s": LIMIT_S,
-        "claim_margin_s": 5.0,
-        "max_attempts": 50,
-        "deadline_s": 1e7,
-        "outer": OuterSettings(),
-    }
-    return RunSettings(**(values | changes))
+def new_environment(services: Services) -> Services:
+    """A new environment: nothing in it is warm."""
+    ports = (services.store, services.telemetry, services.files, services.invoker, services.clock, services.randomness)
+    return Services(*ports, newest_parameters=NewestVector())
 
 
 def fault_free(run_settings: RunSettings, **data_facts: int) -> World:

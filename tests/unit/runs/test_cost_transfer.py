@@ -114,7 +114,7 @@ def test_no_attempt_of_a_whole_run_moves_more_than_was_held_back() -> None:
 def test_a_crashed_attempt_is_billed_with_all_that_it_may_have_moved() -> None:
     lost, unread = [], ("prepare", "initialise")
     for seed in range(8):
-        world = World(seed, settings(), Faults(crash=0.05, freeze=0, tear=0))
+        world = World(seed, settings(), Faults(crash=0.2, freeze=0, tear=0))
         run = world.run()
         histories = [(key.kind, record) for (_, key), task in world.store.tasks.items() for record in task.history]
         lost += [(run, kind, record) for kind, record in histories if record.outcome == "lost" and kind in unread]

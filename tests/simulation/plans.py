@@ -1,0 +1,143 @@
+"""What one seed stands for: a shape of run, and which faults it meets how often.
+
+Each seed leaves some faults out and has others often ("swarm testing"): a mixture of everything, always in the same
+strength, hides what takes many of one kind to be seen.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+
+from msgspec.structs import replace
+
+from contracts.records import Run
+from runs import budget, stages
+from simulation.faults import NO_FAULTS, Faults
+from simulation.shapes import RUN_ID, SHAPES, Shape
+from simulation.violations import Violation
+from simulation.world import World
+from training import vector_files
+
+NAMES = tuple(shape.name for shape in SHAPES)
+SHARES = tuple(shape.share for shape in SHAPES)
+JSON_EVERY = 16
+"""Each so many schedules all records pass through JSON, as with every real store."""
+
+
+def schedule(seed: int, *, traces: bool = False) -> World:
+    """The world of one seed, not yet run."""
+    chance = random.Random(seed * 2 + 1)
+    shape = SHAPES[chance.choices(range(len(SHAPES)), SHARES)[0]]
+    faults = _faults(chance)
+    run_settings = shape.settings
+    if chance.random() < 0.15:
+        least_usd, all_usd = budget.least_usd(run_settings), _cost_usd(shape)
+        run_settings = replace(run_settings, max_cost_usd=max(least_usd, all_usd * chance.uniform(0.3, 1.2)))
+    if chance.random() < 0.1:
+        run_settings = replace(run_settings, deadline_s=chance.choice((3.0, 30.0, 200.0)))
+    return World(
+        seed,
+        run_settings,
+        faults,
+        data_facts=_facts(shape),
+        keep_spares=not faults.stream and chance.random() < 0.6,
+        expected=expected(shape.name),
+        gives_up=chance.random() < 0.02,
+        through_json=seed % JSON_EVERY == 0,
+        traces=traces,
+    )
+
+
+def check(seed: int, *, traces: bool = False) -> World:
+    """Run one seed's schedule.
+
+    Raises:
+        Violation: what must hold does not; or any error that the code under test raised.
+    """
+    world = schedule(seed, traces=traces)
+    with clearing_every(_shape_of(world).clear_every):
+        try:
+            world.run()
+            world.watch.check_end()
+        except BaseException:
+            if traces:
+                print("\n".join(world.trace))
+            raise
+    return world
+
+
+@cache
+def expected(name: str) -> World:
+    """The shape's run without a fault."""
+    shape = SHAPES[NAMES.index(name)]
+    with clearing_every(shape.clear_every):
+        world = World(0, shape.settings, NO_FAULTS, data_facts=_facts(shape), traces=False)
+        run = world.run()
+    if run.status != "FINISHED":
+        raise Violation("the fault-free run", f"{name}: {run.error}")
+    return world
+
+
+@contextmanager
+def clearing_every(rounds: int) -> Iterator[None]:
+    """Clear up as often as rounds of many bytes would be."""
+    before, header = stages.CLEAR_EVERY_ROUNDS, vector_files.npy_header
+    stages.CLEAR_EVERY_ROUNDS, vector_files.npy_header = rounds, _npy_header
+    try:
+        yield
+    finally:
+        stages.CLEAR_EVERY_ROUNDS, vector_files.npy_header = before, header
+
+
+_npy_header = cache(vector_files.npy_header)
+"""Two arguments, the same few all the time, and a tenth of a schedule's time."""
+
+
+def _shape_of(world: World) -> Shape:
+    wanted = world.settings
+    facts = world.data_facts
+    for shape in SHAPES:
+        limits = {"max_cost_usd": wanted.max_cost_usd, "deadline_s": wanted.deadline_s}
+        if replace(shape.settings, **limits) == wanted and _facts(shape) == facts:
+            return shape
+    raise LookupError("no such shape")
+
+
+def _facts(shape: Shape) -> dict[str, int]:
+    return {"train_examples": shape.train_examples, "val_examples": shape.val_examples}
+
+
+def _cost_usd(shape: Shape) -> float:
+    run: Run = expected(shape.name).store.runs[RUN_ID]
+    return budget.least_usd(shape.settings) + run.spent_usd
+
+
+def _faults(chance: random.Random) -> Faults:
+    """Each fault is left out in about half of the schedules."""
+
+    def some(*choices: float, share: float = 0.5) -> float:
+        return chance.choice(choices) if chance.random() < share else 0.0
+
+    stream = chance.random() < 0.4
+    return Faults(
+        crash=some(0.01, 0.03, 0.1, share=0.7),
+        freeze=some(0.02, 0.1, 0.3),
+        double=some(0.1, 0.5),
+        drop=some(0.05, 0.3),
+        unheard=some(0.2, 0.7),
+        tear=some(0.1, 0.5, 2.0),
+        hurry=some(0.1, 0.3),
+        refuse=some(0.1, 0.4),
+        linger=some(0.2, 0.9, share=0.6),
+        late=some(0.1, 0.4, share=0.4),
+        busy=some(0.02, 0.1, share=0.3),
+        lose=some(0.1, 0.5, share=0.3),
+        skew_s=some(1.0, 10.0, 60.0, share=0.3),
+        power=0.0 if stream else some(1.0, 4.0, share=0.35),
+        cancel=some(0.1, 0.4, share=0.2),
+        stream=stream,
+        burst=chance.choice((1.0, 8.0, 16.0, 32.0)),
+    )
