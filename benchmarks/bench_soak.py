@@ -145,7 +145,7 @@ def main() -> None:
     """Run it."""
     parser = harness.parser(__doc__)
     parser.add_argument("--minutes", type=float, default=60.0)
-    parser.add_argument("--sample-s", type=float, default=10.0)
+    parser.add_argument("--sample-s", type=float, default=30.0)
     options = parser.parse_args()
     if options.quick:
         options.minutes, options.sample_s = 1.0, 2.0
