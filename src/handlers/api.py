@@ -149,7 +149,7 @@ ROUTES = "There are POST /runs, GET /runs, GET /runs/{run_id}, POST /runs/{run_i
 def _body() -> dict[str, Any]:
     try:
         body = app.current_event.json_body if app.current_event.body else {}
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidMessage("request", f"its body is no JSON ({error})", "a JSON object") from None
     if not isinstance(body, dict):
         raise InvalidMessage("request", "its body is no JSON object", "one")

@@ -1,4 +1,4 @@
-"""Some 20,000 broken inputs for all readers; `make fuzz INPUTS=1000000` has more. And: the fuzzer sees what is wrong."""
+"""Some 20,000 broken inputs for all readers; `make fuzz INPUTS=1000000` has more. The fuzzer sees what is wrong."""
 
 from __future__ import annotations
 
