@@ -35,6 +35,8 @@ class FunctionEnvironment(msgspec.Struct, frozen=True, kw_only=True):
         spares: on one machine, let new files overwrite those that were removed (`stores.shared_files`).
         bucket: the S3 bucket of data sets, recipes, libraries and exports.
         libraries: where TensorFlow is: empty where it is installed, `s3`, `efs`, or the path of an archive.
+        libraries_digest: of the archive that the stack was deployed with: no other is taken from `s3` or `efs`; empty:
+            none yet.
         train_function: name or ARN, as `combine_function` and `prepare_function`, for those who reconcile.
         predict_function: name or ARN, for the HTTP API.
         time_limit_s: of the functions that work on tasks, for those who start runs; as `memory_mb` of Train.
@@ -53,6 +55,7 @@ class FunctionEnvironment(msgspec.Struct, frozen=True, kw_only=True):
     spares: bool = False
     bucket: str = ""
     libraries: str = ""
+    libraries_digest: Annotated[str, Meta(pattern=r"^([0-9a-f]{64})?$")] = ""
     train_function: FunctionName = ""
     combine_function: FunctionName = ""
     prepare_function: FunctionName = ""

@@ -1,7 +1,7 @@
 """Lambda function InstallLibraries: unpacks the libraries archive onto the shared files, for LibrariesSource=efs.
 
 {"task": "install-libraries"}
-{"task": "install-libraries", "digest": "6b2f…"}      only if this is the archive that the bucket names
+{"task": "install-libraries", "digest": "6b2f…"}      only if this is the archive that the stack was deployed with
 {"task": "install-libraries", "remove_others": true}  older libraries, too, that no worker has loaded for a day
 
 Again is harmless: what is there stays. After a time-out it goes on where it was.
@@ -13,13 +13,13 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from contracts.errors import InvalidMessage
+from contracts.errors import ArchiveNotFound, InvalidMessage
 from contracts.messages import is_probe
 from handlers import wiring
 from handlers.probe import answer_probe
 from handlers.warm_trainer import places
 from libraries.install import install
-from libraries.load import current_digest
+from libraries.load import current_digest, deployed_digest
 
 TASK = "install-libraries"
 FIELDS = frozenset({"task", "digest", "remove_others"})
@@ -38,4 +38,8 @@ def handler(event: Mapping[str, Any], _context: wiring.LambdaContext) -> dict[st
         raise InvalidMessage("event", str(dict(event))[:200], f'{{"task": "{TASK}"}}')
     if not isinstance(digest, str) or not isinstance(remove_others, bool):
         raise InvalidMessage("event", str(dict(event))[:200], "digest as a text, remove_others as true or false")
-    return asdict(install(wiring.objects(), places().shared, wanted=digest, remove_others=remove_others))
+    where = places()
+    trusted = deployed_digest(where)
+    if digest not in ("", trusted):
+        raise ArchiveNotFound("stack", f"it was deployed with {trusted}", digest)
+    return asdict(install(wiring.objects(), where.shared, wanted=trusted, remove_others=remove_others))

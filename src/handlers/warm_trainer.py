@@ -26,9 +26,15 @@ def unrecorded(_name: str) -> Iterator[None]:
 
 
 def places() -> load.Places:
-    """Where this function's libraries may be."""
+    """Where this function's libraries may be, and which ones: who can write the bucket does not decide that."""
     known = wiring.environment()
-    return load.Places(source=known.libraries, shared=known.shared_folder, objects=wiring.objects)
+    deployed = known.libraries in (load.S3, load.EFS)
+    return load.Places(
+        source=known.libraries,
+        shared=known.shared_folder,
+        objects=wiring.objects,
+        digest=known.libraries_digest if deployed else None,
+    )
 
 
 def ensure_libraries(span: Spans = unrecorded) -> None:

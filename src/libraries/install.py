@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from contracts.errors import ArchiveNotFound
+from contracts.errors import ArchiveCorrupted
 from contracts.ports import Objects
 from libraries.folders import PART
 from libraries.load import NOTE, check, read_note, write_note
@@ -51,25 +51,25 @@ def install(
     """Bring the current libraries onto the shared files. Again does nothing; after a time-out it goes on.
 
     Args:
-        wanted: the digest that the bucket is expected to name; empty: whichever it names.
+        wanted: the digest of the archive; empty: whichever the bucket names.
         remove_others: remove older libraries that no worker has loaded for a day.
     Raises:
         ArchiveNotFound, ArchiveCorrupted, ArchiveUnsuitable, LibrariesOutdated, NoRoomForLibraries: see `load.ensure`.
     """
     began = now()
     root = shared / FOLDER
-    root.mkdir(parents=True, exist_ok=True)
+    root.mkdir(mode=0o755, parents=True, exist_ok=True)
     descriptor = os.open(root / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
-        digest = pointed(lambda: objects.read(POINTER), f"bucket, {POINTER}")
-        if wanted not in ("", digest):
-            raise ArchiveNotFound(f"bucket, {POINTER}", f"it names {digest}", wanted)
+        digest = wanted or pointed(lambda: objects.read(POINTER), f"bucket, {POINTER}")
         folder, part = root / digest, root / f"{digest}{PART}"
         unpacked = not folder.is_dir()
         if unpacked:
             archive = ObjectArchive(objects, archive_key(digest))
             manifest = read_manifest(archive)
+            if manifest.digest != digest:
+                raise ArchiveCorrupted(archive.where, f"its digest is {manifest.digest}", digest)
             check(manifest.contents, archive.where)
             part.mkdir(exist_ok=True)
             unpack(archive, manifest, part, again=True)

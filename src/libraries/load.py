@@ -58,12 +58,15 @@ class Places:
         shared: the root of the shared files, for `efs`.
         objects: gives the bucket, for `s3`: boto3 is imported only then.
         temporary: where archives are unpacked.
+        digest: the only libraries that may be taken from `s3` or `efs`, empty for none; None: those that the pointer
+            beside them names, which whoever can write there decides.
     """
 
     source: str
     shared: Path
     objects: Callable[[], Objects]
     temporary: Path = TEMPORARY
+    digest: str | None = None
 
 
 _loaded: Loaded | None = None
@@ -99,10 +102,25 @@ def current_digest(places: Places) -> str:
         return _loaded.digest
     try:
         if places.source == EFS:
-            return _installed_folder(places.shared).name
+            return _installed_folder(places).name
         return _find(places)[1].digest
     except LambdafitError:
         return NONE
+
+
+def deployed_digest(places: Places, otherwise: Callable[[], str] = lambda: "") -> str:
+    """Which libraries are to be taken.
+
+    Args:
+        otherwise: asked where nobody has decided.
+    Raises:
+        ArchiveNotFound: the stack was deployed without any.
+    """
+    if places.digest is None:
+        return otherwise()
+    if not places.digest:
+        raise ArchiveNotFound("stack", "its parameter LibrariesDigest is empty", "the digest of an archive")
+    return places.digest
 
 
 def check(contents: Contents, where: str) -> None:
@@ -142,7 +160,7 @@ def _load(places: Places) -> Loaded:
     if not places.source:
         return Loaded(INSTALLED, None, 0, 0.0)
     if places.source == EFS:
-        folder = _installed_folder(places.shared)
+        folder = _installed_folder(places)
         check(read_note(folder), str(folder))
         with contextlib.suppress(OSError):
             os.utime(folder / NOTE)  # when it was last used: see handlers/install_libraries.py
@@ -167,7 +185,7 @@ def _find(places: Places) -> tuple[Archive, Manifest]:
     archive: Archive
     if places.source == S3:
         objects = places.objects()
-        digest = pointed(lambda: objects.read(POINTER), f"bucket, {POINTER}")
+        digest = deployed_digest(places, lambda: pointed(lambda: objects.read(POINTER), f"bucket, {POINTER}"))
         archive = ObjectArchive(objects, archive_key(digest))
     else:
         archive, digest = FileArchive(Path(places.source)), ""
@@ -177,10 +195,11 @@ def _find(places: Places) -> tuple[Archive, Manifest]:
     return archive, manifest
 
 
-def _installed_folder(shared: Path) -> Path:
+def _installed_folder(places: Places) -> Path:
     """What InstallLibraries has unpacked onto the shared files."""
-    digest = pointed((shared / POINTER).read_bytes, str(shared / POINTER))
-    folder = shared / FOLDER / digest
+    pointer = places.shared / POINTER
+    digest = deployed_digest(places, lambda: pointed(pointer.read_bytes, str(pointer)))
+    folder = places.shared / FOLDER / digest
     if not folder.is_dir():
         raise ArchiveNotFound(str(folder), "there is no such folder", "one that InstallLibraries made")
     return folder

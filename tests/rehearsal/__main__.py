@@ -19,7 +19,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from engines.aws_stack.libraries_upload import FOLDER
+from libraries.build import build, built
 from libraries.load import TEMPORARY as UNPACKED
+from libraries.lock import this_architecture
 from rehearsal.cloud import Cloud
 from rehearsal.mappings import StreamMapping
 from rehearsal.recording import STAND_IN, USER, read_calls
@@ -209,10 +212,16 @@ def main() -> int:
 
 def stack(folder: Path, libraries: str) -> Cloud:
     """The stack, not yet there; its workers' TensorFlow installed or, as on AWS, from the archive."""
-    source = {} if libraries == "installed" else {"LibrariesSource": libraries}
+    source = {} if libraries == "installed" else {"LibrariesSource": libraries, "LibrariesDigest": _built_digest()}
     variables = {"LAMBDAFIT_LIBRARIES": source.get("LibrariesSource", "")}
     limits = {"Train": CORES}
     return Cloud(folder, TEMPLATE, parameters=source, variables=variables, environments=limits, sweep_s=SWEEP_S)
+
+
+def _built_digest() -> str:
+    """Of the workers' libraries, built where they are not: a deployment tells the stack."""
+    architecture = this_architecture()
+    return (built(FOLDER, architecture) or build(FOLDER, architecture)).manifest.digest
 
 
 def permissions(calls_file: Path, explained: Mapping[tuple[str, str], str]) -> list[str]:

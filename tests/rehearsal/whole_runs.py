@@ -164,9 +164,10 @@ _BRING_LIBRARIES = """
 import sys
 from engines.aws import AwsEngine
 from engines.aws_stack.account import Account
-from engines.aws_stack.libraries_upload import bring
+from engines.aws_stack.libraries_upload import bring, install
 engine = AwsEngine.open(Account(), sys.argv[1])
-bring(engine, lambda what, length: lambda done: None, lambda what: print(what, file=sys.stderr))
+say = lambda what: print(what, file=sys.stderr)
+install(engine, bring(engine, lambda what, length: lambda done: None, say), say)
 """
 _ON_TWO_CORES = (
     "import os; hasattr(os, 'sched_setaffinity') and "

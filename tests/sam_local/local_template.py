@@ -52,7 +52,7 @@ def write(build: Path, target: Path, homes: Path, libraries: Path | None, functi
             if name in functions:
                 _make_artifact(name, build / properties["CodeUri"], artifact, homes, libraries)
             properties["CodeUri"] = str(artifact)
-            _adapt(name, properties, names)
+            _adapt(name, properties, names, libraries.name.partition(".")[0] if libraries else "")
     path = target / "template.json"
     path.write_text(json.dumps(template, indent=1))
     return path
@@ -87,12 +87,14 @@ def _link(source: Path, target: Path) -> None:
         shutil.copy(source, target)
 
 
-def _adapt(function: str, properties: dict[str, Any], names: Mapping[str, str]) -> None:
+def _adapt(function: str, properties: dict[str, Any], names: Mapping[str, str], digest: str) -> None:
     variables = properties["Environment"]["Variables"]
     for variable, value in variables.items():
         if isinstance(value, Mapping) and value.get("Ref") in names:  # `sam local` would take the logical id
             variables[variable] = names[value["Ref"]]
     variables |= LOCAL_VARIABLES
+    if "LAMBDAFIT_LIBRARIES_DIGEST" in variables:
+        variables["LAMBDAFIT_LIBRARIES_DIGEST"] = digest
     variables |= {"SAM_LOCAL_HANDLER": properties["Handler"], "SAM_LOCAL_HOME": ""}
     if function in WITH_TENSORFLOW:
         variables["LAMBDAFIT_LIBRARIES"] = f"/var/task/{ARCHIVE}"

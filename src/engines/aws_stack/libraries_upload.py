@@ -22,10 +22,12 @@ INSTALL_PATIENCE_S = 300.0
 Say = Callable[[str], None]
 
 
-def bring(engine: AwsEngine, begin: Begin, say: Say, folder: Path = FOLDER) -> str:
-    """Have the libraries that this code wants in the stack, and on its file system if they are loaded from there.
+def bring(engine: AwsEngine, begin: Begin, say: Say, folder: Path = FOLDER, *, trusted: str = "") -> str:
+    """Have the libraries that this code wants in the stack's bucket.
 
     Args:
+        trusted: the digest that the stack was deployed with. What the bucket names is believed only if it is this one:
+            others may be able to write there.
         begin: told before something is uploaded.
         say: told what goes on.
         folder: where archives are built, and kept for the next time.
@@ -33,15 +35,23 @@ def bring(engine: AwsEngine, begin: Begin, say: Say, folder: Path = FOLDER) -> s
         their digest.
     Raises:
         LibrariesNotBuilt: the archive cannot be built here.
-        DeployFailed: the functions cannot install it.
     """
     architecture = engine.stack.outputs["Architecture"]
     pointer = current(engine)
-    if pointer is None or (pointer.get("lock"), pointer.get("architecture")) != (lock_digest(), architecture):
+    known = (pointer.get("digest"), pointer.get("lock"), pointer.get("architecture")) if pointer else None
+    if pointer is None or not trusted or known != (trusted, lock_digest(), architecture):
         pointer = _upload(engine, built(folder, architecture) or build(folder, architecture, say), begin)
     else:
         say("The libraries are there already")
-    digest = str(pointer["digest"])
+    return str(pointer["digest"])
+
+
+def install(engine: AwsEngine, digest: str, say: Say) -> None:
+    """Have them on the stack's file system, if they are loaded from there.
+
+    Raises:
+        DeployFailed: the functions cannot install them.
+    """
     if engine.stack.outputs["LibrariesSource"] == "efs":
         say("Installing the libraries on the file system")
         event = {"digest": digest}
@@ -49,7 +59,6 @@ def bring(engine: AwsEngine, begin: Begin, say: Say, folder: Path = FOLDER) -> s
         if not isinstance(answer, dict) or answer.get("digest") != digest:
             where = f"{engine.stack.place}, function install-libraries"
             raise DeployFailed(where, f"it answers {answer!r}", f"that {digest} is installed")
-    return digest
 
 
 def current(engine: AwsEngine) -> dict[str, Any] | None:

@@ -55,11 +55,19 @@ def test_a_deployment_says_what_it_makes_and_costs_and_asks(
         "lambdafit train digits-mlp --workers 4 --region us-east-1",
     ):  # fmt: skip
         assert text in result.stdout
-    assert [command[1] for command in asked] == ["build", "deploy"]
+    assert [command[1] for command in asked] == ["build", "deploy", "deploy"]
     assert asked[1][-2:] == ["--parameter-overrides", "WorkersCeiling=4"]
+    assert asked[2][-2:] == ["--parameter-overrides", "LibrariesDigest=cc"]
     assert "datasets/digits.json" in stack.objects()
     assert "libraries/cc.tar.zst" in stack.objects()
     assert "quotas" in result.stdout
+
+
+def test_a_stack_that_knows_its_libraries_is_deployed_once(
+    invoke: Any, stack: DeployedStack, asked: list[list[str]]
+) -> None:
+    assert invoke("deploy", "--yes", "--parameter", "LibrariesDigest=cc").exit_code == 0
+    assert [command[1] for command in asked] == ["build", "deploy"]
 
 
 def test_a_deployment_that_is_not_wanted_does_nothing(

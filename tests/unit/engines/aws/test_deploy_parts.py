@@ -147,7 +147,8 @@ def quiet(*_: Any) -> Any:
 
 def test_libraries_are_uploaded_once(engine: AwsEngine, stack: DeployedStack, archive: list[str]) -> None:
     assert libraries_upload.bring(engine, quiet, quiet) == "cc"
-    assert libraries_upload.bring(engine, quiet, quiet) == "cc"
+    assert libraries_upload.bring(engine, quiet, quiet, trusted="cc") == "cc"
+    libraries_upload.install(engine, "cc", quiet)
     assert archive == ["x86_64"]
     assert engine.bucket.read_json("libraries/current.json") == {
         "digest": "cc", "key": "libraries/cc.tar.zst", "bytes": 9, "lock": lock_digest(), "architecture": "x86_64",
@@ -158,16 +159,16 @@ def test_libraries_are_uploaded_once(engine: AwsEngine, stack: DeployedStack, ar
 
 @pytest.mark.parametrize("answer", [{"digest": "cc"}, {"digest": "other"}])
 def test_libraries_on_the_file_system_are_installed(
-    fake_lambda: FakeLambda, archive: list[str], answer: dict[str, str]
+    fake_lambda: FakeLambda, answer: dict[str, str]
 ) -> None:
     stack = DeployedStack(fake_lambda, OUTPUTS | {"LibrariesSource": "efs"})
     stack.lambda_.functions["install-libraries"] = lambda _: answer
     engine = AwsEngine.open(Account(), "lambdafit")
     if answer["digest"] == "cc":
-        assert libraries_upload.bring(engine, quiet, quiet) == "cc"
+        libraries_upload.install(engine, "cc", quiet)
     else:
         with pytest.raises(DeployFailed, match="expected that cc is installed"):
-            libraries_upload.bring(engine, quiet, quiet)
+            libraries_upload.install(engine, "cc", quiet)
     assert len(stack.lambda_.events("install-libraries")) == 1
 
 
