@@ -6,7 +6,7 @@ BENCHMARKS = $(subst _,-,$(patsubst benchmarks/bench_%.py,bench-%,$(wildcard ben
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dashboard setup programs test simulate rehearsal sam-local check format requirements clean
+.PHONY: help demo dashboard setup programs test simulate faults rehearsal sam-local check format requirements clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -47,6 +47,9 @@ AUDITED = requirements/runtime.txt requirements/dev.txt requirements/sam.txt req
 audit: setup ## known vulnerabilities of what is pinned; needs the network
 	@sh scripts/setup.sh --peers .venv-audit requirements/audit.txt
 	.venv-audit/bin/pip-audit --disable-pip --require-hashes $(AUDITED:%=--requirement %) $(AUDIT_ARGS)
+
+faults: setup ## SCHEDULES=200 randomised schedules of real faults on real processes; FAULTS_ARGS='--seed 7' plays one
+	PYTHONPATH=src:tests:. $(PY) -m faults --schedules $(or $(SCHEDULES),200) $(FAULTS_ARGS)
 
 rehearsal: setup ## whole runs in the stack of template.yaml, acted out on loopback; REHEARSAL_ARGS passes through
 	PYTHONPATH=src:tests $(PY) -m rehearsal $(REHEARSAL_ARGS)
