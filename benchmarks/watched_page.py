@@ -22,13 +22,14 @@ BINARY = 2  # opcode of a websocket frame
 
 OBSERVE = """
 (() => {
+  const UNFINISHED = "[data-stale=true], [data-testid=stSkeleton]";
   const seen = window.bench = { tasks: [], frames: [], readyAt: 0, charts: 0, last: 0 };
   new PerformanceObserver((list) => {
     for (const entry of list.getEntries()) seen.tasks.push([entry.startTime, entry.duration]);
   }).observe({ type: "longtask", buffered: true });
   const isReady = () => {
     const app = document.querySelector("[data-testid=stApp]");
-    if (app?.dataset.testScriptState !== "notRunning" || document.querySelector("[data-stale=true]")) return false;
+    if (app?.dataset.testScriptState !== "notRunning" || document.querySelector(UNFINISHED)) return false;
     const charts = [...document.querySelectorAll(".lambdafit-chart")];
     return charts.length >= seen.charts && charts.every((node) => node.querySelector(".main-svg"))
       && document.querySelectorAll("[data-testid=stElementContainer]").length > 2;

@@ -159,7 +159,7 @@ def screenshot(page: Any, name: str) -> Path:
     wanted = os.environ.get("LAMBDAFIT_SCREENSHOTS")
     folder = Path(wanted or SCREENSHOTS)
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{re.sub(r'[^a-z0-9-]+', '-', name.lower())}.png"
+    path = folder / f"{re.sub(r'[^a-z0-9_-]+', '-', name.lower())}.png"
     data = page.screenshot(full_page=not wanted, animations="disabled")
     if wanted:
         with Image.open(io.BytesIO(data)) as picture:

@@ -27,10 +27,10 @@ def open_dashboard(page: Any, url: str) -> None:
 
 
 def wait_until_quiet(page: Any) -> None:
-    """Waits until nothing is left on the page of an earlier run of the script, and every chart is drawn."""
+    """Waits until nothing is left of an earlier run of the script, every part has come, and every chart is drawn."""
     page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]", timeout=30_000)
     page.wait_for_function(
-        "() => !document.querySelector('[data-stale=true]')"
+        "() => !document.querySelector('[data-stale=true], [data-testid=stSkeleton]')"
         " && [...document.querySelectorAll('.lambdafit-chart')].every((node) => node._fullLayout)"
     )
 

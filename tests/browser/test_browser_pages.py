@@ -89,9 +89,11 @@ def test_a_page_draws_and_breaks_nothing(name: str, shown: Shown, themed: tuple[
         "least => [...document.querySelectorAll('.lambdafit-chart')].filter((one) => one._fullLayout).length >= least",
         arg=CHARTS.get(name, 0),
     )
+    if name == "runs":
+        watch.page.locator("[data-testid=stMetricChart] svg, [data-testid=stMetricChart] canvas").last.wait_for()
     assert watch.page.locator(EXCEPTION).count() == 0
     assert watch.page.locator("[data-testid=stAlert]").count() == 0
-    screenshot(watch.page, f"{name.replace('_', '-')}-{theme}")
+    screenshot(watch.page, f"{name}-{theme}")
     watch.page.close()
     watch.check()
 
