@@ -24,11 +24,13 @@ CREATE INDEX IF NOT EXISTS runs_by_time ON runs (created_at);
 CREATE TABLE IF NOT EXISTS tasks (
     run_id TEXT NOT NULL, round_index INTEGER NOT NULL, key TEXT NOT NULL, version INTEGER NOT NULL, data BLOB NOT NULL,
     PRIMARY KEY (run_id, round_index, key)
-) WITHOUT ROWID;
+);
 CREATE TABLE IF NOT EXISTS rounds (
     run_id TEXT NOT NULL, round_index INTEGER NOT NULL, data BLOB NOT NULL, PRIMARY KEY (run_id, round_index)
-) WITHOUT ROWID;
+);
 """
+# Tasks and rounds are not WITHOUT ROWID: there every record of more than 1,000 bytes takes a page of its own. Stores
+# that were made so are used as they are.
 
 _TELEMETRY_SCHEMA = """
 CREATE TABLE IF NOT EXISTS telemetry (
