@@ -11,6 +11,7 @@ from pathlib import Path
 from contracts.errors import HomeInUse, HomeNotWritable
 from contracts.identifiers import check_run_id
 from handlers.environment import FunctionEnvironment
+from stores.private_folders import make_private_folder
 
 LOG_SUFFIX = ".log"
 TRIES = 10
@@ -48,9 +49,9 @@ class Home:
             HomeNotWritable: it cannot be made or written to.
         """
         try:
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private_folder(self.folder)
             probe = self.folder / f".writable-{os.getpid()}"
-            probe.touch()
+            probe.touch(mode=0o600)
             probe.unlink()
         except OSError as error:
             raise HomeNotWritable(f"LAMBDAFIT_HOME {self.folder}", str(error.strerror), "a writable folder") from error

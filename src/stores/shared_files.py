@@ -13,7 +13,8 @@ from typing import Any, Self
 
 from contracts.errors import DiskFull, HomeNotWritable, LambdafitError, TornFile
 from contracts.identifiers import check_relative_path
-from stores.spare_files import FILE_MODE, FOLDER_MODE, TEMPORARY_SUFFIX, SpareFiles
+from stores.private_folders import make_private_folder
+from stores.spare_files import FILE_MODE, TEMPORARY_SUFFIX, SpareFiles
 
 
 class OpenDescriptor:
@@ -83,7 +84,7 @@ class FolderFiles:
         temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}{TEMPORARY_SUFFIX}")
         left = temporary
         try:
-            target.parent.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+            make_private_folder(target.parent)
             written = 0
             spare = self._spares.take(temporary, spare_bytes) if spare_bytes else None
             new = os.O_WRONLY | os.O_CREAT | os.O_EXCL

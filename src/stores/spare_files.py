@@ -12,7 +12,8 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-FOLDER_MODE = 0o700
+from stores.private_folders import FOLDER_MODE
+
 FILE_MODE = 0o600
 TEMPORARY_SUFFIX = ".part"
 SPARES_FOLDER = "spares"

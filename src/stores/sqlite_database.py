@@ -15,6 +15,7 @@ import msgspec
 
 from contracts.errors import DiskFull, HomeNotWritable, LambdafitError, StoreBusy, StoreCorrupted
 from contracts.records import Record
+from stores.private_folders import make_private_folder
 
 SCHEMA_VERSION = 1
 BUSY_TIMEOUT_S = 30.0
@@ -117,7 +118,7 @@ def encode(record: Record) -> bytes:
 
 def _open(path: Path, schema: str) -> sqlite3.Connection:
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private_folder(path.parent)
         if not path.exists():
             path.touch(mode=0o600)
     except OSError as error:

@@ -56,6 +56,7 @@ def awslambdaric_bootstrap() -> Any:
 def main() -> None:
     """Serve invocations until killed."""
     die_with_parent(int(os.environ.pop("LAMBDAFIT_ENGINE_PID")))
+    os.umask(0o077)  # whatever a function writes, its temporary files too, is its owner's alone
     address = os.environ["AWS_LAMBDA_RUNTIME_API"]
     bootstrap = awslambdaric_bootstrap()
     if bootstrap is not None:

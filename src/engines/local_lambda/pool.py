@@ -20,6 +20,7 @@ from contracts.errors import InvocationFailed, TimedOut, error_from_record
 from engines.local_lambda.environment import State
 from engines.local_lambda.invocation import Function, Invocation, Pending, make_pending, to_invocation
 from engines.local_lambda.scheduler import Scheduler, engine_stopped
+from stores.private_folders import make_private_folder
 
 __all__ = ["Function", "Invocation", "LocalLambda"]
 
@@ -52,7 +53,7 @@ class LocalLambda:
         # Here, not above: psutil takes as long to import as all the rest.
         from engines.local_lambda import memory
 
-        log_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private_folder(log_folder)
         self._functions = {function.name: function for function in functions}
         self._on_ended = on_ended
         self._ended: queue.SimpleQueue[Pending | None] = queue.SimpleQueue()

@@ -50,6 +50,8 @@ def _download(source: DataSource, file: DataFile, folder: Path, looked_in: Path 
     pooch.get_logger().setLevel("WARNING")
     url = source.base_url + file.name
     try:
+        for one in (folder.parent, folder):
+            one.mkdir(mode=0o700, parents=True, exist_ok=True)
         pooch.retrieve(
             url,
             known_hash=f"sha256:{file.sha256}",
@@ -57,6 +59,7 @@ def _download(source: DataSource, file: DataFile, folder: Path, looked_in: Path 
             path=folder,
             downloader=pooch.HTTPDownloader(timeout=_TIMEOUT_S),
         )
+        (folder / file.name).chmod(0o600)
     except ValueError as error:  # pooch's word for another digest
         raise DataCorrupted(url, str(error).split("\n")[0]) from None
     except OSError as error:  # requests' exceptions are OSErrors
