@@ -83,6 +83,8 @@ def decide(state: RunState, now: float) -> list[Action]:
             return [SaveRun(ended(run, "FAILED", "AttemptsExhausted", now, error.record()))]
         return [SaveRun(_granted(_next_version(train_again(run, voided)), tasks))]
     if _all_done(state):
+        if left_behind := list(_left_behind(state)):
+            return left_behind
         moved, record = advance(run, tasks, now)
         if moved.ended:
             return [SaveRun(_next_version(moved), record)]
@@ -186,6 +188,13 @@ def _expired_claims(state: RunState, now: float) -> Iterator[Action]:
             changed = transitions.claim_ended(task, error.record(), state.run.settings, now)
             if changed:
                 yield SaveTask(changed)
+
+
+def _left_behind(state: RunState) -> Iterator[Action]:
+    """Slices of an older generation still at work when the round is over: after it nobody would count their cost."""
+    for task in state.tasks.values():
+        if task.key.kind == "combine" and task.key.generation < state.run.generation and task.status == "CLAIMED":
+            yield SaveTask(transitions.given_up(task, state.run.settings))
 
 
 def _first_failure(state: RunState) -> ErrorRecord | None:

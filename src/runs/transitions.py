@@ -156,6 +156,12 @@ def claim_ended(
     return _failed(billed, error, settings)
 
 
+def given_up(task: Task, settings: RunSettings) -> Task:
+    """A claimed task that nobody waits for any more: paid for to its time limit, and its report will be refused."""
+    lost = () if task.claim is None else (_bill(task, task.claim, "superseded", settings, task.claim.expires_at),)
+    return replace(task, version=task.version + 1, status="WAITING", claim=None, history=(*task.history, *lost))
+
+
 def offer_failed(task: Task | None, attempt: int, error: ErrorRecord) -> Task | None:
     """The task after an invocation failed before anybody claimed it: to be offered again at once, if that can help.
 

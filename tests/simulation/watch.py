@@ -89,6 +89,9 @@ class Watch:
             late = self._world.now() >= claim.expires_at
             expect(over or late, "a claim ends with its execution or its lease", new.key, claim.nonce)
             return
+        if outcome == "superseded":  # not by a backup, which would have the claim
+            expect(0 < new.key.generation < run.generation, "a claim ends with its execution or its lease", new.key)
+            return
         counts = new.failures == old.failures  # else it failed, or paused without a step
         report = (new.report or new.resume) if counts else None
         named = {process.nonce, claim.nonce} | ({report.nonce} if report else set())
