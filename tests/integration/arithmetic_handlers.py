@@ -1,6 +1,7 @@
 """Functions for the engine's tests: the real handlers, with training replaced by arithmetic. No TensorFlow.
 
-`LAMBDAFIT_TEST_STEP_S` makes a step take time; `LAMBDAFIT_TEST_PAUSE` pauses after every chunk of steps;
+`LAMBDAFIT_TEST_STEP_S` makes a step take time; while the file `LAMBDAFIT_TEST_HOLD` is there, no step after the
+first round ends; `LAMBDAFIT_TEST_PAUSE` pauses after every chunk of steps;
 `LAMBDAFIT_TEST_LOSE` loses each environment's every third report: the work is done, and nobody hears of it.
 """
 
@@ -11,6 +12,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from contracts.messages import parse_task
@@ -27,18 +29,27 @@ from stores.sqlite import SqliteStore
 from training.shards import Rows
 
 STEP_S = float(os.environ.get("LAMBDAFIT_TEST_STEP_S", "0"))
+HOLD = Path(os.environ.get("LAMBDAFIT_TEST_HOLD", os.devnull + "/none"))
+HOLD_LIMIT_S = 120.0
 
 
 class SlowShard(ArithmeticShard):
+    round_index = 0
+
     def advance(self, steps: int) -> Steps:
         done = super().advance(steps)
         time.sleep(STEP_S * len(done.losses))
+        until = time.monotonic() + HOLD_LIMIT_S
+        while self.round_index > 1 and HOLD.exists() and time.monotonic() < until:
+            time.sleep(0.01)
         return done
 
 
 class SlowTrainer(ArithmeticTrainer):
     def shard(self, run: Run, round_index: int, worker_index: int, pieces: Sequence[Rows]) -> ArithmeticShard:
-        return SlowShard(run, round_index, worker_index, pieces)
+        shard = SlowShard(run, round_index, worker_index, pieces)
+        shard.round_index = round_index
+        return shard
 
 
 class Hurried:

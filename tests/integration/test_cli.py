@@ -87,7 +87,16 @@ def end(process: subprocess.Popen[str]) -> tuple[str, str]:
 @pytest.fixture
 def slow(tmp_path: Path) -> Program:
     """A step takes a moment: there is time to do something to the run."""
-    return Program(tmp_path / "home", LAMBDAFIT_TEST_STEP_S="0.05")
+    return Program(tmp_path / "home", LAMBDAFIT_TEST_STEP_S="0.05", LAMBDAFIT_TEST_HOLD=str(tmp_path / "hold"))
+
+
+@pytest.fixture
+def hold(tmp_path: Path) -> Iterator[Path]:
+    """Without end the second round: however long the other process takes, the run is still going on."""
+    file = tmp_path / "hold"
+    file.touch()
+    yield file
+    file.unlink(missing_ok=True)
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +110,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_leaves_a_run_that_resumes_to_the_same_parameters(
-    slow: Program, undisturbed: str, number: signal.Signals
+    slow: Program, hold: Path, undisturbed: str, number: signal.Signals
 ) -> None:
     process = slow.start(*TRAIN)
     read_until(process, r"round \d+ of")
@@ -114,16 +123,18 @@ def test_ctrl_c_leaves_a_run_that_resumes_to_the_same_parameters(
     assert f"lambdafit runs resume {answer['run_id']}" in stderr
     assert not [child for child in children if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
     assert slow.json("runs", "list", "--json")["runs"][0]["state"] == "interrupted"
+    hold.unlink()
     resumed = slow.json("runs", "resume", "latest", "--json")
     assert resumed["run_id"] == answer["run_id"]
     assert resumed["parameters_sha256"] == undisturbed
 
 
-def test_a_killed_parent_loses_nothing(slow: Program, undisturbed: str) -> None:
+def test_a_killed_parent_loses_nothing(slow: Program, hold: Path, undisturbed: str) -> None:
     process = slow.start(*TRAIN)
     read_until(process, r"round \d+ of")
     process.kill()
     end(process)
+    hold.unlink()
     assert slow.json("runs", "resume", "latest", "--json")["parameters_sha256"] == undisturbed
 
 
@@ -177,7 +188,7 @@ def _read(terminal: int) -> bytes:
 # --- several processes -------------------------------------------------------------------------------------
 
 
-def test_a_run_is_stopped_from_another_process_and_resumed(slow: Program, undisturbed: str) -> None:
+def test_a_run_is_stopped_from_another_process_and_resumed(slow: Program, hold: Path, undisturbed: str) -> None:
     process = slow.start(*TRAIN)
     read_until(process, r"round \d+ of")
     assert slow.json("runs", "list", "--json")["runs"][0]["state"] == "running"
@@ -186,6 +197,7 @@ def test_a_run_is_stopped_from_another_process_and_resumed(slow: Program, undist
     assert process.returncode == 1
     assert (last_line(stdout)["status"], last_line(stdout)["error"]["number"]) == ("CANCELLED", "E503")
     assert "E503 RunCancelled" in stderr
+    hold.unlink()
     assert slow.json("runs", "resume", "latest", "--json")["parameters_sha256"] == undisturbed
 
 
@@ -220,7 +232,7 @@ def test_a_detached_run_is_watched_to_its_end(slow: Program, detached: str, undi
     assert "finished: all epochs done" in log or "clearing up" in log
 
 
-def test_a_detached_run_that_is_stopped_is_seen_by_who_watches(slow: Program, detached: str) -> None:
+def test_a_detached_run_that_is_stopped_is_seen_by_who_watches(slow: Program, hold: Path, detached: str) -> None:
     process = slow.start("watch", "latest")
     read_until(process, r"round \d+ of")
     slow("runs", "stop", "latest")
@@ -228,7 +240,7 @@ def test_a_detached_run_that_is_stopped_is_seen_by_who_watches(slow: Program, de
     assert process.returncode == 1
 
 
-def test_watching_ends_when_the_engine_dies(slow: Program, detached: str) -> None:
+def test_watching_ends_when_the_engine_dies(slow: Program, hold: Path, detached: str) -> None:
     process = slow.start("watch", "latest")
     read_until(process, r"round \d+ of")
     holder = HomeLock(Home(slow.home)).held_by_other()
