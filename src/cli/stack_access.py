@@ -7,6 +7,7 @@ import secrets
 import shutil
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from cli.flags import Flags
 from cli.place import Place
 from cli.runs_place import ALL_RUNS, LogReader, find_run
 from contracts.errors import (
+    DataCorrupted,
     DiskFull,
     EventTooLarge,
     InvalidMessage,
@@ -29,10 +31,12 @@ from contracts.records import Run
 from engines.aws import AwsEngine
 from engines.aws_stack.account import Account
 from runs.services import Services
+from training.datasets.npy_reading import checked_member
 
 EXPORTS = "exports"
 PREDICT = "predict"
 LARGEST_CALL_BYTES = 5_500_000
+LARGEST_CURVES_BYTES = 1 << 30
 """Lambda takes 6 MB of JSON in a synchronous call (AWS); base64 adds a third."""
 
 
@@ -193,10 +197,20 @@ def _batches(images: Sequence[Path]) -> list[list[dict[str, str]]]:
 
 
 def _unpack(archive: Path, folder: Path) -> None:
-    """A .zip that the stack has made. Python keeps members with `..` in their names inside the folder."""
+    """A .zip that the stack has made. Python keeps members with `..` in their names inside the folder.
+
+    Raises:
+        DataCorrupted: it is none, or one that would fill the disk.
+        DiskFull: there is no room for it.
+    """
     try:
         with zipfile.ZipFile(archive) as stream:
+            unpacked = sum(checked_member(stream, info.filename).file_size for info in stream.infolist())
+            if unpacked > LARGEST_CURVES_BYTES:
+                raise ValueError(f"it unpacks to {unpacked} bytes")
             stream.extractall(folder)
+    except (zipfile.BadZipFile, KeyError, ValueError, RuntimeError, EOFError, zlib.error) as error:
+        raise DataCorrupted(archive.name, f"it cannot be unpacked ({error})", advice="Export it again.") from error
     except OSError as error:
         shutil.rmtree(folder, ignore_errors=True)
         raise DiskFull(str(folder), str(error.strerror), "room for the files") from error

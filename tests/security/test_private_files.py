@@ -135,7 +135,7 @@ def test_downloads(tmp_path: Path, open_umask: None) -> None:
 
 
 def test_a_functions_own_and_temporary_files_and_its_log(tmp_path: Path, open_umask: None) -> None:
-    code = "import os\ndef handler(event, _):\n    open(event['path'], 'w').write('x')\n    os.makedirs(event['folder'])\n"
+    code = "import os\ndef handler(event, _):\n open(event['path'], 'w').write('x')\n os.makedirs(event['folder'])\n"
     (tmp_path / "writes.py").write_text(code)
     target = tmp_path / "own"
     make_private_folder(target)
