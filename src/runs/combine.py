@@ -74,7 +74,7 @@ def _clear_folder(files: SharedFiles, folder: str, kept: set[str]) -> None:
     contents = [f"{folder}/{name}" for name in files.names(folder)]
     if kept.isdisjoint(contents):
         files.remove(folder)
-    for path in set(contents) - kept:
+    for path in sorted(set(contents) - kept):
         files.remove(path)
 
 
