@@ -139,5 +139,5 @@ def _faults(chance: random.Random) -> Faults:
         power=0.0 if stream else some(1.0, 4.0, share=0.35),
         cancel=some(0.1, 0.4, share=0.2),
         stream=stream,
-        burst=chance.choice((1.0, 8.0, 16.0, 32.0)),
+        burst=chance.choice((2.0, 8.0, 16.0, 32.0)),
     )

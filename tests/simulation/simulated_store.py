@@ -101,10 +101,10 @@ class SimulatedStore(MemoryStore):
         return self.runs[run_id].stage == stage
 
     def _refuses(self) -> bool:
-        return bool(self._world.happens("lose"))
+        return bool(self._world.store_fails and self._world.happens("lose"))
 
     def _may_fail(self) -> None:
-        if self._world.happens("busy"):
+        if self._world.store_fails and self._world.happens("busy"):
             raise StoreBusy("simulated store", "it did not answer")
 
     def _put_run(self, run: Run, record: RoundRecord | None) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 
 import greenlet
 
-from contracts.errors import ErrorRecord, InvocationFailed, LambdafitError
+from contracts.errors import InvocationFailed, LambdafitError
 from contracts.messages import TaskMessage, parse_task
 from contracts.records import Run
 from contracts.settings import RunSettings
@@ -107,12 +107,14 @@ class World:
         self.messages: list[Call] = []
         self.held: list[tuple[float, Call]] = []
         self.records = 0
+        self.notices: list[EndedInvocation] = []
         self.current: Process | None = None
         self.over: set[str] = set()
         self.turns = self.saves = 0
         self.run_id_ = RUN_ID
         self._free: list[Services] = []
         self._burst = 0
+        self._frozen = False
         self._names = 0
         self._work: dict[str, Any] = {
             "prepare": partial(prepare, prepare_data=lambda run: dict(self.data_facts)),
@@ -194,7 +196,7 @@ class World:
     def happens(self, fault: str) -> bool:
         """Whether this fault strikes here: `busy` or `lose`."""
         share: float = getattr(self.faults, fault)
-        return share > 0 and self.current is not None and self._rnd() < share / 10
+        return self.current is not None and self._rnd() < share / 10
 
     def saved(self) -> None:
         """After each write to the store: its stream has one record more, unless it is lost."""
@@ -230,6 +232,7 @@ class World:
 
     def _set_faults(self, faults: Faults) -> None:
         self.faults = faults
+        self.store_fails = faults.busy > 0 or faults.lose > 0
         self._crash_in = self._next(faults.crash / 10)
         self._mischief = SWEEPS + (faults.tear + faults.cancel) / 100 + faults.power / 1000
 
@@ -237,15 +240,21 @@ class World:
         return self.random.expovariate(share) if share else float("inf")
 
     def _turn(self) -> bool:
-        rnd, now = self._rnd, self.now_s
-        ready = [process for process in self.processes if process.frozen_until_s <= now]
-        if self.messages and (not ready or rnd() < 0.3):
+        rnd, now, ready = self._rnd, self.now_s, self.processes
+        if self._frozen:
+            ready = [process for process in ready if process.frozen_until_s <= now]
+        chance = rnd() if ready else 0.0
+        if self.messages and chance < 0.3:
             self._start_function(*self.messages.pop(int(rnd() * len(self.messages))))
-        elif self.records and (not ready or rnd() < 0.05):
+        elif self.notices and chance < 0.15:
+            taken = 1 + int(rnd() * len(self.notices))
+            ended, self.notices = self.notices[:taken], self.notices[taken:]
+            self._spawn("conduct", partial(reconcile, self.services, RUN_ID, ended))
+        elif self.records and chance < 0.05:
             self.records -= 1 + int(rnd() * self.records)
             self._spawn("conduct", partial(reconcile, self.services, RUN_ID))
         elif ready:
-            self._step(ready[int(rnd() * len(ready))] if len(ready) > 1 else ready[0])
+            self._step(ready[int(rnd() * len(ready))])
         elif not self._pass_time():
             return False
         self.now_s += rnd() * 0.02
@@ -281,7 +290,10 @@ class World:
         elif which < SWEEPS + faults.tear / 100:
             self._note(f"torn {self.files.tear(self.random)}")
         elif which < SWEEPS + (faults.tear + faults.cancel) / 100:
-            self._spawn("cancel", partial(control.cancel, self.services, RUN_ID))
+            if self._rnd() < 0.3:
+                self._resume(run)  # of a run that goes on: somebody believes that its engine is gone
+            else:
+                self._spawn("cancel", partial(control.cancel, self.services, RUN_ID))
         else:
             self._lose_power()
 
@@ -291,6 +303,7 @@ class World:
             self._end(process, crashed=True, heard=False)
         self.messages.clear()
         self.held.clear()
+        self.notices.clear()
         self._free.clear()
         self.store.lose_power(self.random)
         self.files.lose_power(self.random)
@@ -315,10 +328,13 @@ class World:
             self._end(process, crashed=True)  # a function is killed at its time limit
             return
         if self._rnd() < self.faults.freeze / 10:
+            self._frozen = True
             process.frozen_until_s = self.now_s + self.random.choice((5.0, 15.0, 60.0, 200.0))
             return
         self.current = process
-        process.frozen_until_s = 0.0
+        if process.frozen_until_s:
+            process.frozen_until_s = 0.0
+            self._frozen = any(other.frozen_until_s for other in self.processes)
         self._burst = int(self._rnd() * self.faults.burst)
         process.greenlet.switch()
         self.current = None
@@ -345,10 +361,7 @@ class World:
         ):
             return
         error = InvocationFailed(process.name, "crashed").record() if process.failed else None
-        self._spawn("ended", partial(self._after, process.message, process.request_id, error))
-
-    def _after(self, message: TaskMessage, request_id: str, error: ErrorRecord | None) -> None:
-        reconcile(self.services, RUN_ID, [EndedInvocation(message, request_id, error)])
+        self.notices.append(EndedInvocation(process.message, process.request_id, error))
 
     def _reconcile_soon(self) -> None:
         self._spawn("reconcile", partial(reconcile, self.services, RUN_ID))
