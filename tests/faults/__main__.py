@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import tempfile
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict
 from pathlib import Path
 
 from faults.cloud_stage import opened, play
@@ -24,6 +26,9 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--seed", type=int, help="only this one, on one machine")
     parser.add_argument("--cloud-seed", type=int, help="only this one, in the stack")
+    parser.add_argument("--minutes", type=float, default=120.0, help="what has not begun by then is left out")
+    parser.add_argument("--results", type=Path, help="a file: results are added to it, the table is of all in it")
+    parser.add_argument("--only", choices=("machine", "stack"), help="no schedules but those of one place")
     chosen = parser.parse_args()
     for name in sorted(set(KINDS) - set(possible())):
         print(f"not possible here (needs root, or libfaketime): {name}")
@@ -35,7 +40,13 @@ def main() -> int:
         in_cloud = chosen.schedules // CLOUD_SHARE
         seeds = list(range(chosen.first, chosen.first + chosen.schedules - in_cloud))
         cloud_seeds = list(range(chosen.first, chosen.first + in_cloud))
-    played = _all(seeds, cloud_seeds)
+    if chosen.only:
+        seeds, cloud_seeds = (seeds, []) if chosen.only == "machine" else ([], cloud_seeds)
+    played = _all(seeds, cloud_seeds, began + chosen.minutes * 60)
+    if chosen.results:
+        with chosen.results.open("a") as file:
+            file.writelines(json.dumps(asdict(one)) + "\n" for one in played)
+        played = [Played(**json.loads(line)) for line in chosen.results.read_text().splitlines()]
     print()
     print(table(played))
     wrong = [one for one in played if one.wrong]
@@ -47,25 +58,30 @@ def main() -> int:
     return 1 if wrong else 0
 
 
-def _all(seeds: list[int], cloud_seeds: list[int]) -> list[Played]:
+def _all(seeds: list[int], cloud_seeds: list[int], until: float) -> list[Played]:
+    found: list[Played] = []
     with ThreadPoolExecutor(1) as beside:
-        in_cloud = beside.submit(_in_cloud, cloud_seeds)
+        in_cloud = beside.submit(_in_cloud, cloud_seeds, until)
         series = Series()
         try:
             futures: list[Future[Played]] = [series.random(seed) for seed in seeds]
-            found = [_told(future.result()) for future in futures]
+            for future in futures:
+                if time.monotonic() < until or future.running() or future.done():
+                    found.append(_told(future.result()))
         finally:
             series.close()
         found += in_cloud.result()
+    if len(found) < len(seeds) + len(cloud_seeds):
+        print(f"time is over: {len(seeds) + len(cloud_seeds) - len(found)} schedules were not played")
     return found
 
 
-def _in_cloud(seeds: list[int]) -> list[Played]:
+def _in_cloud(seeds: list[int], until: float) -> list[Played]:
     if not seeds:
         return []
     folder = Path(tempfile.mkdtemp(prefix="lambdafit-faults-cloud-"))
     with opened(folder) as runs:
-        return [_told(from_cloud(seed, play(runs, seed))) for seed in seeds]
+        return [_told(from_cloud(seed, play(runs, seed))) for seed in seeds if time.monotonic() < until]
 
 
 def _told(one: Played) -> Played:

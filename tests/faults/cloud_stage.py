@@ -70,7 +70,8 @@ class CloudStage:
 
 def share(name: str, word: str, stage: CloudStage) -> None:
     """A share of all calls goes wrong, from the beginning to the end; seven in a row are the most."""
-    part, row = stage.chance.choice(SHARES), [0]
+    beside = sum(one.startswith("DynamoDB") for one in set(stage.outcome.names))
+    part, row = stage.chance.choice(SHARES) / beside, [0]
 
     def trouble(call: Call) -> str:
         if stage.chance.random() >= part or row[0] >= 7:
