@@ -7,6 +7,9 @@ from typing import Any
 PAGES = {"runs": ""} | {name: name for name in ("new_run", "convergence", "workers", "predictions", "cost", "compare")}
 """Each page's address, by its name."""
 
+PATIENCE_MS = 60_000
+"""Far more than anything takes on a machine with nothing else to do."""
+
 STATUS = ".run-strip .status"
 LOSS = ".st-key-convergence_loss_step .lambdafit-chart"
 EXCEPTION = "[data-testid=stException]"
@@ -28,14 +31,14 @@ def open_dashboard(page: Any, url: str) -> None:
 
 def wait_until_quiet(page: Any) -> None:
     """Waits until nothing is left of an earlier run of the script, every part has come, and every chart is drawn."""
-    page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]", timeout=30_000)
+    page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]", timeout=PATIENCE_MS)
     page.wait_for_function(
         "() => !document.querySelector('[data-stale=true], [data-testid=stSkeleton]')"
         " && [...document.querySelectorAll('.lambdafit-chart')].every((node) => node._fullLayout)"
     )
 
 
-def wait_for_status(page: Any, status: str, timeout_s: float = 20.0) -> None:
+def wait_for_status(page: Any, status: str, timeout_s: float = 60.0) -> None:
     """Waits until the line over the page says so: `finished`, `stopped`, …."""
     page.wait_for_function(
         "([selector, status]) => document.querySelector(selector)?.textContent.endsWith(status)",
@@ -52,7 +55,7 @@ def newest_x(page: Any, selector: str = LOSS) -> float:
 def wait_for_newer(page: Any, before: float, selector: str = LOSS) -> float:
     """Waits until a chart shows more than it did before; gives its largest x."""
     page.wait_for_function(
-        f"([selector, before]) => ({NEWEST_X})(selector) > before", arg=[selector, before], timeout=20_000
+        f"([selector, before]) => ({NEWEST_X})(selector) > before", arg=[selector, before], timeout=PATIENCE_MS
     )
     return newest_x(page, selector)
 
@@ -85,4 +88,4 @@ def was_reloaded(page: Any) -> bool:
 
 def wait_for_address(page: Any, part: str) -> None:
     """Waits until the address holds this; pages change it without a navigation."""
-    page.wait_for_function("part => location.href.includes(part)", arg=part, timeout=30_000)
+    page.wait_for_function("part => location.href.includes(part)", arg=part, timeout=PATIENCE_MS)

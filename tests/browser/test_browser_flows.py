@@ -54,6 +54,7 @@ def worked(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[W
 @pytest.fixture(scope="module")
 def trained(worked: Worked) -> str:
     """A small run that is finished."""
+    stop_what_runs(worked.home)
     printed = command(worked.home, "train", "digits-mlp", "--workers", "2", "--epochs", "2", "--json")
     return str(json.loads(printed.splitlines()[-1])["run_id"])
 
