@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import sys
 import tempfile
 import time
@@ -81,7 +82,10 @@ def _in_cloud(seeds: list[int], until: float) -> list[Played]:
         return []
     folder = Path(tempfile.mkdtemp(prefix="lambdafit-faults-cloud-"))
     with opened(folder) as runs:
-        return [_told(from_cloud(seed, play(runs, seed))) for seed in seeds if time.monotonic() < until]
+        found = [_told(from_cloud(seed, play(runs, seed))) for seed in seeds if time.monotonic() < until]
+    if not any(one.wrong for one in found):
+        shutil.rmtree(folder, ignore_errors=True)
+    return found
 
 
 def _told(one: Played) -> Played:

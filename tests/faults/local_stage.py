@@ -177,6 +177,7 @@ class Stage:
                 if needs_disks:
                     for folder in (self.disk, self.shared_disk):
                         ends.enter_context(disk(folder, self.shape.disk_bytes))
+                ends.callback(sweep_faketime, time.time())
                 ends.callback(self._end_all)
                 gate = ends.enter_context(Gate())
                 answer: dict[str, Any] = {}
@@ -318,6 +319,15 @@ def libfaketime() -> str:
     """Where the library is that makes a process's clock wrong; empty where it is not installed."""
     found = [path for folder in ("/usr/lib", "/usr/lib64") for path in Path(folder).glob("**/libfaketimeMT.so.1")]
     return str(found[0]) if found else ""
+
+
+def sweep_faketime(since: float) -> None:
+    """Remove what the library has left in shared memory for processes that were killed since then."""
+    for path in Path("/dev/shm").glob("*faketime_*"):  # noqa: S108 - the library's own place
+        with contextlib.suppress(OSError, ValueError):
+            pid = int(path.name.rpartition("_")[2])
+            if path.stat().st_mtime >= since and not psutil.pid_exists(pid):
+                path.unlink()
 
 
 def processes_in(home: Path, pids: set[int]) -> list[psutil.Process]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+import shutil
 import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
@@ -35,6 +36,7 @@ class Series:
     """Plays schedules of one machine in threads; a context manager that waits for them."""
 
     def __init__(self, folder: Path | None = None) -> None:
+        self._own = folder is None
         self._folder = folder or Path(tempfile.mkdtemp(prefix="lambdafit-faults-"))
         self._pool = ThreadPoolExecutor(SIDE_BY_SIDE)
         self._digests: dict[Shape, Future[str]] = {}
@@ -44,6 +46,10 @@ class Series:
     def close(self) -> None:
         """What has not begun is not played."""
         self._pool.shutdown(cancel_futures=True)
+        for shape in ("small", "long") if self._own else ():
+            shutil.rmtree(self._folder / shape, ignore_errors=True)
+        if self._own and not any(self._folder.iterdir()):  # what went wrong is kept to be looked at
+            self._folder.rmdir()
 
     def random(self, seed: int) -> Future[Played]:
         """A randomised schedule."""
@@ -64,6 +70,8 @@ class Series:
         outcome = Stage(folder, shape, faults).play()
         expected = self._digests[shape].result()
         wrong = outcome.wrong or ("" if outcome.digest == expected else f"{outcome.digest}, expected {expected}")
+        if not wrong:
+            shutil.rmtree(folder, ignore_errors=True)
         struck = [one.name for one in outcome.struck]
         return Played(label, [str(one) for one in faults], struck, outcome.ends, wrong, outcome.seconds)
 
