@@ -35,10 +35,12 @@ class Sandbox:
 
     Args:
         folder: all that may be written to.
+        readable: beside it and the code, all that may be read.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, readable: Path | None = None) -> None:
         self._root = os.path.realpath(folder)
+        self._readable = os.path.realpath(readable or folder)
         self._armed = False
         sys.addaudithook(self._hook)
         signal.signal(signal.SIGALRM, _too_long)
@@ -72,7 +74,11 @@ class Sandbox:
 
     def _is_inside(self, path: str | bytes, *, reads: bool) -> bool:
         text = os.path.realpath(os.fsdecode(path))
-        allowed = (self._root, *OWN_CODE, "/usr/lib", "/proc/self", "/etc/mime.types") if reads else (self._root,)
+        allowed = (
+            (self._root, self._readable, *OWN_CODE, "/usr/lib", "/proc/self", "/etc/mime.types")
+            if reads
+            else (self._root,)
+        )
         return text.startswith(allowed) or text == os.devnull
 
     def _escape(self, event: str, arguments: tuple[Any, ...]) -> None:
