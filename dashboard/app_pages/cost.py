@@ -11,7 +11,7 @@ from dashboard.parts.messages import plain, show_hint
 from dashboard.parts.page import Page, chosen_run
 from dashboard.parts.page import page as this_page
 from dashboard.queries.run_data import RunSnapshot
-from dashboard.views.cost import Budget, Curve, Expected, amount, budget_of, curve, expected, headline, totals
+from dashboard.views.cost import Budget, Curve, Expected, amount, budget_of, curve, expected, headline, stored, totals
 from dashboard.views.run_bill import run_bill
 from runs.bill import Bill
 from runs.words import usd
@@ -55,9 +55,10 @@ def _show_figures(bill: Bill, snapshot: RunSnapshot) -> None:
         st.metric("Requests", amount(taken.requests), help="Invocations of all functions.")
         st.metric("EFS read", f"{amount(taken.efs_read_gb)} GB")
         st.metric("EFS written", f"{amount(taken.efs_written_gb)} GB")
-        st.metric("EFS stored", f"{amount(taken.stored_gb_hours)} GB-hours", help="While the run lasted.")
+        st.metric("EFS stored", stored(taken.stored_gb_hours), help="While the run lasted.")
         st.metric("DynamoDB", f"{amount(taken.table_units)} units", help="Reads and writes.")
-    show_hint(f"{words.text} {bill.prices[0].upper()}{bill.prices[1:]}; {bill.architecture}.")
+    prices = f"{bill.prices[0].upper()}{bill.prices[1:]}; {bill.architecture}."
+    show_hint(f"{words.text} {prices} The line above the page counts only what the budget limits.")
 
 
 def _show_budget(budget: Budget, end: Expected | None) -> None:

@@ -203,6 +203,13 @@ def stays_columns(kept: Sequence[KeptLine]) -> Columns:
     }
 
 
+def stored(gb_hours: float) -> str:
+    """`1.2 GB-hours`; a short run's in MB-hours, of which nobody has to count the zeros: `< 0.1 MB-hours`."""
+    if gb_hours >= 0.1:
+        return f"{amount(gb_hours)} GB-hours"
+    return f"{gb_hours * 1000:.1f} MB-hours" if gb_hours >= 1e-4 else "< 0.1 MB-hours"
+
+
 def _amount(lines: Iterable[LineItem], group: str, unit: str, *, name: str = "", without: str = "") -> float:
     return sum(
         line.amount

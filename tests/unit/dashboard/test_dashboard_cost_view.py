@@ -26,6 +26,7 @@ from dashboard.views.cost import (
     expected,
     headline,
     stays_columns,
+    stored,
     totals,
 )
 from dashboard.views.remembered import Remembered
@@ -222,3 +223,10 @@ def test_machines_are_drawn_beside_the_run() -> None:
     assert figure.data[0]["x"] == [machine.on_demand_usd for machine in bill.machines]
     assert usd(bill.total_usd) in figure.alt
     assert set(figure.table()["machine"]) == {"t2.xlarge", "c7i.xlarge", "p4d.24xlarge"}
+
+
+@pytest.mark.parametrize(
+    ("gb_hours", "text"), [(12.5, "12.5 GB-hours"), (0.0123, "12.3 MB-hours"), (2e-5, "< 0.1 MB-hours")]
+)
+def test_what_was_stored_for_a_moment_can_be_read(gb_hours: float, text: str) -> None:
+    assert stored(gb_hours) == text
