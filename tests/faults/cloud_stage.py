@@ -233,6 +233,9 @@ def play(runs: WholeRuns, seed: int, names: list[str] | None = None) -> CloudOut
         stage.run_id = runs.start(**OPTIONS, offer_s=0.5)
         with _faults(stage):
             run = _end(stage)
+        if run is None:  # it may be slow, but once all is well it must end by itself
+            outcome.ends.append("slow")
+            outcome.wrong, run = "", _end(stage)
         while run is not None and run.status != "FINISHED" and len(outcome.ends) < 3:
             outcome.ends.append(run.error.number if run.error else run.status)
             resumed = runs.command("runs", "resume", stage.run_id, "--json", "--quiet")
