@@ -46,7 +46,9 @@ AUDITED = requirements/runtime.txt requirements/dev.txt requirements/sam.txt req
     src/libraries/worker.txt
 audit: setup ## known vulnerabilities of what is pinned; needs the network
 	@sh scripts/setup.sh --peers .venv-audit requirements/audit.txt
-	.venv-audit/bin/pip-audit --disable-pip --require-hashes $(AUDITED:%=--requirement %) $(AUDIT_ARGS)
+	@failed=0; for lock in $(AUDITED); do echo "$$lock"; \
+	    .venv-audit/bin/pip-audit --strict --disable-pip --require-hashes --requirement "$$lock" $(AUDIT_ARGS) || failed=1; \
+	done; exit $$failed
 
 faults: setup ## SCHEDULES=200 randomised schedules of real faults on real processes; FAULTS_ARGS='--seed 7' plays one
 	PYTHONPATH=src:tests:. $(PY) -m faults --schedules $(or $(SCHEDULES),200) $(FAULTS_ARGS)
