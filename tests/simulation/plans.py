@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace as replace_fields
 from functools import cache
 
 from msgspec.structs import replace
@@ -23,6 +24,10 @@ from training import vector_files
 
 NAMES = tuple(shape.name for shape in SHAPES)
 SHARES = tuple(shape.share for shape in SHAPES)
+LATE = Faults(freeze=0.3, tear=0.0, linger=0.9)
+LATE_SHARE = 0.06
+"""Of the schedules: zombies read what was cleared long ago, and spares have been written over it."""
+
 JSON_EVERY = 16
 """Each so many schedules all records pass through JSON, as with every real store."""
 
@@ -32,6 +37,10 @@ def schedule(seed: int, *, traces: bool = False) -> World:
     chance = random.Random(seed * 2 + 1)
     shape = SHAPES[chance.choices(range(len(SHAPES)), SHARES)[0]]
     faults = _faults(chance)
+    late = chance.random() < LATE_SHARE
+    if late:
+        shape = SHAPES[NAMES.index("two workers, cleared each round")]
+        faults = replace_fields(LATE, burst=faults.burst)
     run_settings = shape.settings
     if chance.random() < 0.15:
         least_usd, all_usd = budget.least_usd(run_settings), _cost_usd(shape)
@@ -43,7 +52,7 @@ def schedule(seed: int, *, traces: bool = False) -> World:
         run_settings,
         faults,
         data_facts=_facts(shape),
-        keep_spares=not faults.stream and chance.random() < 0.6,
+        keep_spares=late or (not faults.stream and chance.random() < 0.6),
         expected=expected(shape.name),
         gives_up=chance.random() < 0.02,
         through_json=seed % JSON_EVERY == 0,

@@ -114,7 +114,7 @@ class SimulatedFiles(MemoryFiles):
                 self._damage(path, chance)
         for path, content in self.removed.items():
             if chance.random() < 0.3 and path not in self.contents:
-                self.contents[path] = content
+                self.contents[path] = content[:]  # what was written over it meanwhile is another file
                 self._watcher.came_back(path)
         self.removed.clear()
         self.spares.clear()

@@ -17,14 +17,13 @@ import pytest
 from runs.paths import run_folder
 from simulation.explore import explore
 from simulation.mutants import mutated
-from simulation.plans import NAMES, check, clearing_every, expected
+from simulation.plans import LATE, NAMES, check, clearing_every, expected
 from simulation.regressions import seeds as regression_seeds
 from simulation.shapes import RUN_ID, SHAPES
 from simulation.violations import Violation
 from simulation.world import Faults, World, fault_free, settings
 
 SEEDS = int(os.environ.get("LAMBDAFIT_SEEDS", "2000"))
-LATE = Faults(freeze=0.3, tear=0.0, linger=0.9)
 LATE_SEEDS = 30
 
 

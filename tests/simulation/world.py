@@ -32,12 +32,12 @@ from runs.reconcile import EndedInvocation, reconcile
 from runs.services import Services
 from runs.train import evaluate, initialise, train
 from simulation.faults import NO_FAULTS, Faults, calm
+from simulation.processes import Process, new_environment
 from simulation.shapes import RUN_ID, settings
 from simulation.simulated_files import SimulatedFiles
 from simulation.simulated_store import SimulatedStore
 from simulation.violations import Crash, Violation
 from simulation.watch import Watch
-from training.vector_files import NewestVector
 
 Call = tuple[str, TaskMessage, str]
 """A function's name, what it was sent, and the request id."""
@@ -50,28 +50,6 @@ CALM_AFTER_TURNS = 2_500
 """Then nothing goes wrong any more, and the run must come to its end."""
 
 __all__ = ["NO_FAULTS", "RUN_ID", "Faults", "Process", "World", "fault_free", "settings"]
-
-
-@dataclass(eq=False, slots=True)
-class Process:
-    """Something that runs: a function's execution, a reconcile, or somebody at the command line."""
-
-    name: str
-    greenlet: greenlet.greenlet
-    deadline_s: float = float("inf")
-    skew_s: float = 0.0
-    frozen_until_s: float = 0.0
-    lingers: bool = False
-    message: TaskMessage | None = None
-    request_id: str = ""
-    environment: Services | None = None
-    nonce: str = ""
-    allowed: frozenset[str] = frozenset()
-    read: set[str] = field(default_factory=set)
-    wrong: str = ""
-    failed: bool = False
-    error: LambdafitError | None = None
-    claimed_turn: int = 0
 
 
 @dataclass(eq=False)
@@ -408,12 +386,6 @@ def refusal(invoke: Callable[[], None]) -> LambdafitError | None:
     except LambdafitError as error:
         return error
     return None
-
-
-def new_environment(services: Services) -> Services:
-    """A new environment: nothing in it is warm."""
-    ports = (services.store, services.telemetry, services.files, services.invoker, services.clock, services.randomness)
-    return Services(*ports, newest_parameters=NewestVector())
 
 
 def fault_free(run_settings: RunSettings, **data_facts: int) -> World:
