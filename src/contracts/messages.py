@@ -82,6 +82,8 @@ def parse_task(event: Mapping[str, Any]) -> TaskMessage:
         if kind not in FUNCTIONS:
             raise InvalidMessage("event", f"task is {_shown(kind)}", f"one of {', '.join(FUNCTIONS)}")
         key = TaskKey(round_index=round_index, kind=kind, index=_whole_number(event, "index", 0))
+    if key.kind in ("train", "combine") and round_index < 1:
+        raise InvalidMessage("event", "it names no round", "epochsdone, a whole number, 0 or more")
     workers = _whole_number(event, "workers", key.index + 1)
     if key.kind == "train" and key.index >= workers:
         raise InvalidMessage("event", f"workerno is {key.index}", f"0 to {workers - 1}")
