@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from contracts.records import FileRef, RoundRecord, Run, Task, TaskKey
@@ -276,8 +277,11 @@ class Watch:
         last = TaskKey(round_index=run.round_index, kind="clear", index=FINAL_CLEAR_INDEX)
         if world.store.tasks[run.run_id, last].status == "FAILED":
             return  # no reason to lose a trained model
-        left, right = world.file_names(self._excused), world.expected.file_names()
-        expect(left == right, "the files that should remain", sorted(set(left) ^ set(right)))
+        wanted_names, names = Counter(world.expected.file_names()), Counter(world.file_names())
+        left = Counter(world.file_names(self._excused)) - wanted_names
+        expect(not left, "the files that should remain", "too many", sorted(left))
+        missing = sorted(wanted_names - names)
+        expect(not missing, "the files that should remain", "missing", missing)
 
     def _excused(self, path: str) -> bool:
         """Who died after the last clearing-up had begun could not take back what it wrote, nor could anybody."""
