@@ -151,9 +151,9 @@ def many_homes(result: harness.Result, runs: int, size: Size, timeout_s: float) 
         }
         rows.append([f"{what}, of the slowest run", *milliseconds(worst)])
     result.table(f"{runs} homes: latencies", rows)
+    result.table(f"{runs} homes: throughput", [["what", "value"], ["tasks a second", f"{tasks / wall_s:.0f}"]])
     result.raw["homes"] = found
     result.goal(f"{runs} homes: runs with exact parameters", str(len(found)), str(runs), len(found) == runs)
-    result.goal(f"{runs} homes: tasks a second", f"{tasks / wall_s:.0f}", "shown only", None)
     wanted = f"< {PARENT_PEAK_MB} MB"
     result.goal(f"{runs} homes: a parent's memory", f"{peak_mb:.0f} MB", wanted, peak_mb < PARENT_PEAK_MB)
 
