@@ -199,7 +199,7 @@ def measure(result: harness.Result, options: argparse.Namespace) -> None:
         size = Size(4, 5 if quick else 20, steps=4, step_s=0.005, concurrency=2)
         many_homes(result, 4 if quick else options.runs, size, options.timeout_s)
     if "table" in options.cases:
-        one_table(result, 4 if quick else options.runs, 4 if quick else 10)
+        one_table(result, 4 if quick else options.runs, 4 if quick else 5)
 
 
 if __name__ == "__main__":
