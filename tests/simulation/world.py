@@ -71,6 +71,7 @@ class World:
     gives_up: bool = True
     through_json: bool = True
     traces: bool = True
+    clear_every: int = 1
 
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed)
@@ -294,7 +295,7 @@ class World:
         calm = self.turns >= CALM_AFTER_TURNS
         changes: dict[str, Any] = {}
         if run.reason == "budget" or calm:
-            more_usd = 10.0 if calm else 0.001 + self._rnd() * 0.01
+            more_usd = 10.0 if calm else 0.05 + self._rnd() * 0.1
             changes["max_cost_usd"] = run.settings.max_cost_usd + more_usd
         if run.reason == "deadline" or calm:
             changes["deadline_s"] = 1e7 if calm else run.settings.deadline_s * 2
