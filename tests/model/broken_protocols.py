@@ -188,7 +188,7 @@ BROKEN = [
     Broken("cleared one round behind", cleared_too_early, within(rounds=3), "finds what it needs"),
     Broken("files named by worker", named_by_worker, within("slow execution"), "what is found torn was damaged"),
     Broken("claim ignored", claim_ignored, within("double"), "a claim stays with its execution"),
-    Broken("run saved unconditionally", unconditional_run, within(), "each new round is a committed one"),
+    Broken("run saved unconditionally", unconditional_run, within(), "a new round is a committed one"),
     Broken("old word ends a new claim", old_word, within("crash"), "attempts are lost"),
     Broken("digests not checked", no_digests, within("tear"), "all slices combine the frozen updates"),
     Broken("refused files stay", files_stay, within("slow execution", from_round=2), "nothing else is left"),
