@@ -67,7 +67,10 @@ def _all(seeds: list[int], cloud_seeds: list[int], until: float) -> list[Played]
         try:
             futures: list[Future[Played]] = [series.random(seed) for seed in seeds]
             for future in futures:
-                if time.monotonic() < until or not future.cancel():  # what has begun is played to its end
+                if time.monotonic() >= until:  # what has begun is played to its end
+                    for other in futures:
+                        other.cancel()
+                if not future.cancelled():
                     found.append(_told(future.result()))
         finally:
             series.close()
