@@ -307,16 +307,3 @@ def _() -> Sequence[Patch]:
 @mutant("what is in flight is not held back")
 def _() -> Sequence[Patch]:
     return [(budget, "open_reservations", lambda run, tasks: dict.fromkeys(run.granted, 0.0))]
-
-
-# --- bugs that the simulation found, put back ---
-
-
-@mutant("a slice left behind by its round is not paid for")
-def _() -> Sequence[Patch]:
-    return [(decide, "_left_behind", lambda state: iter(()))]
-
-
-@mutant("what a killed evaluation was writing stays")
-def _() -> Sequence[Patch]:
-    return [(combine, "_clear_unfinished", lambda files, folder: None)]
