@@ -22,6 +22,7 @@ const CONFIG = {
   showTips: false,
 };
 const charts = new WeakMap(); // parentElement -> chart
+let drawings = Promise.resolve(); // one task each: the page answers between two charts of the same update
 
 export default function (component) {
   const { data, parentElement, setStateValue } = component;
@@ -84,18 +85,30 @@ function take(chart, wanted) {
 
 // Draws what is wanted, unless it is there already, or the user is just dragging, or a drawing is under way.
 async function draw(chart) {
-  const { wanted, node } = chart;
-  if (chart.isClosed || chart.isBusy || chart.isPressed || chart.drawn === wanted.digest) return;
+  if (chart.isBusy || !isDue(chart)) return;
   chart.isBusy = true;
-  chart.drawn = wanted.digest;
+  const { node } = chart;
   try {
+    await ownTask();
+    if (!isDue(chart)) return;
+    const { wanted } = chart;
+    chart.drawn = wanted.digest;
     if (chart.isDrawn) await window.Plotly.react(node, wanted.figure.data, layoutOf(wanted), CONFIG);
     else await drawFirst(chart, wanted);
   } finally {
     chart.isBusy = false;
-    if (chart.isClosed) window.Plotly.purge(node);
+    if (chart.isClosed && chart.isDrawn) window.Plotly.purge(node);
   }
   draw(chart); // what came meanwhile
+}
+
+function isDue(chart) {
+  return !chart.isClosed && !chart.isPressed && chart.drawn !== chart.wanted.digest;
+}
+
+function ownTask() {
+  drawings = drawings.then(() => new Promise((resolve) => { setTimeout(resolve, 0); }));
+  return drawings;
 }
 
 async function drawFirst(chart, wanted) {

@@ -473,7 +473,6 @@ class DashboardNotStarted(LambdafitError):
     advice = "`lambdafit dashboard --port 0` takes any free port; --debug shows what the server printed."
 
 
-
 # --- 5: limits that were set -------------------------------------------------------------------------------
 
 
