@@ -158,9 +158,7 @@ def test_libraries_are_uploaded_once(engine: AwsEngine, stack: DeployedStack, ar
 
 
 @pytest.mark.parametrize("answer", [{"digest": "cc"}, {"digest": "other"}])
-def test_libraries_on_the_file_system_are_installed(
-    fake_lambda: FakeLambda, answer: dict[str, str]
-) -> None:
+def test_libraries_on_the_file_system_are_installed(fake_lambda: FakeLambda, answer: dict[str, str]) -> None:
     stack = DeployedStack(fake_lambda, OUTPUTS | {"LibrariesSource": "efs"})
     stack.lambda_.functions["install-libraries"] = lambda _: answer
     engine = AwsEngine.open(Account(), "lambdafit")
