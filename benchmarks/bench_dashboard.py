@@ -311,8 +311,8 @@ def report_quiet(result: harness.Result) -> None:
     elements = 0
     for name, found in result.raw["quiet"].items():
         kinds = found["kinds"]
-        elements += kinds.get("delta", 0)
-        rows.append([name, f"{found['seconds']:g}", found["bytes"], kinds.get("delta", 0), sum(kinds.values())])
+        elements += kinds.get("new_element", 0)
+        rows.append([name, f"{found['seconds']:g}", found["bytes"], kinds.get("new_element", 0), sum(kinds.values())])
     result.table("Quiet", rows)
     result.goal("elements sent while nothing changes", f"{elements}", "0", elements == 0)
 

@@ -158,4 +158,6 @@ def _kind(data: bytes) -> str:
         message.ParseFromString(data)
     except ValueError:
         return "other"
-    return message.WhichOneof("type") or "other"
+    kind = message.WhichOneof("type")
+    # An element, or the empty block that Streamlit sends with each look of a fragment.
+    return str((message.delta.WhichOneof("type") if kind == "delta" else kind) or "other")
