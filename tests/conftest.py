@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
 
 from rehearsal.fixtures import rehearsed_calls as rehearsed_calls
 from rehearsal.fixtures import stage as stage
+
+# A shell ignores Ctrl-C in what it runs in the background. Tests send it to commands, which must hear it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

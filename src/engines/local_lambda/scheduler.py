@@ -151,7 +151,8 @@ class Scheduler:
         events = self._selector.select(wait_s)
         with self._lock:
             for key, mask in events:
-                if key.fileobj in self._selector.get_map():  # an earlier event may have closed it
+                # An earlier event may have closed it, and its number may be another connection's by now.
+                if self._selector.get_map().get(key.fd) is key:
                     self._safely(key.data, mask)
             while self._commands:
                 self._safely(self._commands.popleft())
