@@ -70,10 +70,14 @@ def kill(program: Program, *command: str) -> None:
     """The parent and all environments, in the midst of a round."""
     process = program.start(*command)
     read_until(process, r"round \d+ of")
-    for child in psutil.Process(process.pid).children(recursive=True):
+    parent = psutil.Process(process.pid)
+    parent.suspend()  # it would replace what is killed
+    children = parent.children(recursive=True)
+    for child in children:
         child.kill()
     process.kill()
     end(process)
+    psutil.wait_procs(children, timeout=30)
 
 
 @pytest.mark.parametrize("work", [finished, failed, cancelled, killed, killed_and_resumed])

@@ -49,17 +49,6 @@ def mutated(name: str) -> Iterator[None]:
 # --- which reports a round combines ---
 
 
-@mutant("reports are counted, whichever they are")
-def _() -> Sequence[Patch]:
-    def updates(execution: Any, *, consistent: bool) -> list[Update]:
-        run = execution.run
-        tasks = execution.services.store.load_tasks(run.run_id, run.round_index, consistent=consistent)
-        reports = [(task.key.index, task.report) for task in tasks.values() if task.key.kind == "train" and task.report]
-        return [Update(i, report.outputs["update"], report.examples, report.nonce) for i, report in reports]
-
-    return [(combine, "_updates", updates)]
-
-
 @mutant("a voided report still counts")
 def _() -> Sequence[Patch]:
     def is_done(run: Any, task: Any) -> bool:
