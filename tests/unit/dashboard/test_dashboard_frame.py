@@ -112,20 +112,11 @@ class Ran:
         return self.finished
 
 
-def use_runner(monkeypatch: pytest.MonkeyPatch, finished: Finished) -> Ran:
-    ran = Ran(finished)
-
-    class Noted(commands.Commands):
-        def __init__(self, options: Options) -> None:
-            super().__init__(options, ran)
-
-    monkeypatch.setattr("dashboard.parts.page.Commands", Noted)
-    return ran
-
-
-def test_stop_asks_first_and_keeps_the_dialog_open_over_news(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_stop_asks_first_and_keeps_the_dialog_open_over_news(
+    monkeypatch: pytest.MonkeyPatch, run_by: Any, tmp_path: Path
+) -> None:
     run_id = sample_home(tmp_path, "running")
-    ran = use_runner(monkeypatch, Finished(0, json.dumps({"run_id": run_id, "status": "CANCELLED"}), ""))
+    ran = run_by(Ran(Finished(0, json.dumps({"run_id": run_id, "status": "CANCELLED"}), "")))
     at = app(monkeypatch, tmp_path, run=run_id)
     labels(at)["Stop"].click().run()
     assert at.session_state[DIALOG_KEY] is True
@@ -136,9 +127,9 @@ def test_stop_asks_first_and_keeps_the_dialog_open_over_news(monkeypatch: pytest
     assert at.session_state[DIALOG_KEY] is False
 
 
-def test_a_stop_that_fails_says_so_in_the_dialog(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_stop_that_fails_says_so_in_the_dialog(monkeypatch: pytest.MonkeyPatch, run_by: Any, tmp_path: Path) -> None:
     run_id = sample_home(tmp_path, "running")
-    use_runner(monkeypatch, Finished(3, "", "E302 StoreBusy: the store: it is locked.\nTry again."))
+    run_by(Ran(Finished(3, "", "E302 StoreBusy: the store: it is locked.\nTry again.")))
     at = app(monkeypatch, tmp_path, run=run_id)
     labels(at)["Stop"].click().run()
     labels(at)["Stop it"].click().run()

@@ -14,12 +14,12 @@ from test_dashboard_new_run_view import made_answer
 
 from dashboard.actions import commands
 from dashboard.actions.processes import Finished
-from dashboard.options import Options
 from dashboard.queries.collector import Collector
 from dashboard.queries.source import Source
 from engines.home import Home, HomeLock
 from fakes.memory_store import MemoryStore
 
+pytestmark = pytest.mark.usefixtures("gone_to")
 PAGE = str(Path(__file__).parents[3] / "dashboard" / "app_pages" / "new_run.py")
 RECIPES = {
     "recipes": [
@@ -54,35 +54,9 @@ class Ran:
 
 
 @pytest.fixture
-def ran(monkeypatch: pytest.MonkeyPatch) -> Ran:
-    noted = Ran()
-
-    class Noted(commands.Commands):
-        def __init__(self, options: Options) -> None:
-            super().__init__(options, noted)
-
-    monkeypatch.setattr("dashboard.parts.page.Commands", Noted)
-    return noted
-
-
-@pytest.fixture(autouse=True)
-def gone_to(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    pages: list[str] = []
-
-    def go(page: Any, **_more: Any) -> None:
-        pages.append(Path(str(page)).stem)
-        st.stop()
-
-    monkeypatch.setattr(st, "switch_page", go)
-    return pages
-
-
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for name in ("LAMBDAFIT_DASHBOARD", "LAMBDAFIT_STACK"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("LAMBDAFIT_HOME", str(tmp_path / "home"))
-    return tmp_path / "home"
+def ran(run_by: Any) -> Ran:
+    """Commands are noted, not run."""
+    return run_by(Ran())
 
 
 @pytest.fixture

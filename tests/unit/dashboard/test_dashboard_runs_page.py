@@ -13,7 +13,6 @@ from streamlit.testing.v1 import AppTest
 
 from dashboard.actions import commands
 from dashboard.actions.processes import Finished
-from dashboard.options import Options
 from engines.home import Home
 from stores.sqlite import SqliteStore
 
@@ -34,38 +33,9 @@ class Ran:
 
 
 @pytest.fixture
-def ran(monkeypatch: pytest.MonkeyPatch) -> Ran:
-    """Commands are noted, not run; going to another page ends the script."""
-    noted = Ran()
-
-    class Noted(commands.Commands):
-        def __init__(self, options: Options) -> None:
-            super().__init__(options, noted)
-
-    monkeypatch.setattr("dashboard.parts.page.Commands", Noted)
-    return noted
-
-
-@pytest.fixture
-def gone_to(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The pages that were gone to: alone, a page knows no others."""
-    pages: list[str] = []
-
-    def go(page: Any, **_more: Any) -> None:
-        pages.append(Path(str(page)).stem)
-        st.stop()
-
-    monkeypatch.setattr(st, "switch_page", go)
-    return pages
-
-
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "home"
-    for name in ("LAMBDAFIT_DASHBOARD", "LAMBDAFIT_STACK"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("LAMBDAFIT_HOME", str(folder))
-    return folder
+def ran(run_by: Any) -> Ran:
+    """Commands are noted, not run."""
+    return run_by(Ran())
 
 
 def opened() -> AppTest:
