@@ -17,6 +17,8 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import msgspec
+
 from contracts.errors import ArchiveCorrupted, ArchiveNotFound, ArchiveUnsuitable, LambdafitError, LibrariesOutdated
 from contracts.ports import Objects
 from libraries import folders
@@ -30,6 +32,8 @@ NONE, INSTALLED = "none", "installed"
 TEMPORARY = Path("/tmp/lambdafit-libraries")  # noqa: S108 - a folder of mode 700, each execution environment's own
 NOTE = "lambdafit-libraries.json"
 """Inside each unpacked folder: its `Contents`, written when all else was."""
+
+_NOTES = msgspec.json.Decoder(Contents)
 
 
 @dataclass(frozen=True)
@@ -150,8 +154,8 @@ def read_note(folder: Path) -> Contents:
         ArchiveCorrupted: it does not say so.
     """
     try:
-        return Contents(**json.loads((folder / NOTE).read_bytes()))
-    except (OSError, ValueError, TypeError, RecursionError) as error:
+        return _NOTES.decode((folder / NOTE).read_bytes())
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise ArchiveCorrupted(str(folder), f"{NOTE} cannot be read ({type(error).__name__})") from error
 
 

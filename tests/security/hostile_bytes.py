@@ -9,6 +9,8 @@ import tarfile
 import zipfile
 from typing import Any
 
+from libraries.lock import lock_digest, this_architecture, this_python
+
 
 def npy(header: str, data: bytes = b"") -> bytes:
     """A `.npy` file of format 1.0 with any text for a header."""
@@ -98,6 +100,15 @@ def manifest(**changes: Any) -> bytes:
     fields = {
         "format": 1, "frames": [], "architecture": "x86_64", "python": "3.13", "lock": "a", "packages": {},
         "files": 1, "bytes": 1,
+    }  # fmt: skip
+    return json.dumps(fields | changes).encode()
+
+
+def note(**changes: Any) -> bytes:
+    """What stands in a folder of unpacked libraries that are for this machine."""
+    fields = {
+        "architecture": this_architecture(), "python": this_python(), "lock": lock_digest(),
+        "packages": {"numpy": "2.3"}, "files": 1, "bytes": 1,
     }  # fmt: skip
     return json.dumps(fields | changes).encode()
 

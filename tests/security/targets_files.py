@@ -23,7 +23,7 @@ from PIL import Image
 from contracts.records import FileRef
 from fakes.memory_files import MemoryFiles
 from libraries.archive import HEAD_BYTES, decompressed
-from libraries.load import NOTE, read_note
+from libraries.load import NOTE, check, read_note
 from libraries.sources import FileArchive, pointed, read_manifest
 from libraries.unpack import Extractor, unpack
 from security import hostile_bytes as hostile
@@ -344,15 +344,14 @@ def _frame(work: Work) -> Callable[[bytes], Any]:
     return read
 
 
-def _pointer(work: Work) -> Callable[[bytes], Any]:
-    note = work.folder / NOTE
+def _pointer(_work: Work) -> Callable[[bytes], Any]:
+    return lambda content: pointed(lambda: content, "current.json") and None
 
+
+def _note(work: Work) -> Callable[[bytes], Any]:
     def read(content: bytes) -> None:
-        note.write_bytes(content)
-        try:
-            read_note(work.folder)
-        finally:
-            pointed(lambda: content, "current.json")
+        (work.folder / NOTE).write_bytes(content)
+        check(read_note(work.folder), "libraries")
 
     return read
 
@@ -373,8 +372,6 @@ def _names(work: Work) -> Callable[[bytes], Any]:
 
 
 NPZ = hostile.zipped({f"{name}.npy": ARRAYS[0] for name in NAMES}, zipfile.ZIP_DEFLATED)
-NOTE_SAMPLE = hostile.manifest(digest="ab12", frames=None)
-
 TARGETS = (
     Target(".npy of a folder", _folder, ARRAYS, broken_npy, 4),
     Target(".npz", _npz, (NPZ,), broken_npz),
@@ -387,6 +384,7 @@ TARGETS = (
     Target("tar of libraries", _extract, (TAR,), broken_tar, 4),
     Target("archive of libraries", _archive, (ARCHIVE,), broken_archive),
     Target("zstd frame", _frame, (zstandard.ZstdCompressor().compress(TAR),), mutated, 4),
-    Target("pointer, note", _pointer, (NOTE_SAMPLE,), mutated_json, 2),
+    Target("pointer to libraries", _pointer, (b'{"digest": "ab12"}',), mutated_json, 1),
+    Target("note of unpacked libraries", _note, (hostile.note(),), mutated_json, 1),
     Target("names of classes, data sets", _names, (b"leaves",), mutated_text, 2),
 )  # fmt: skip

@@ -27,6 +27,7 @@ from contracts.messages import parse_task
 from contracts.records import FileRef, Run
 from fakes.memory_files import MemoryFiles
 from libraries.archive import Frame, decompressed, parse_manifest
+from libraries.load import NOTE, check, read_note
 from libraries.sources import pointed
 from libraries.unpack import Extractor
 from security import hostile_bytes as hostile
@@ -190,6 +191,14 @@ def test_a_tar_that_goes_through_a_link(tmp_path: Path) -> None:
 def test_a_pointer(content: bytes) -> None:
     with pytest.raises(ArchiveCorrupted):
         pointed(lambda: content, "current.json")
+
+
+@pytest.mark.parametrize("changes", [{"lock": 5}, {"packages": []}, {"bytes": "9"}, {"python": None}])
+def test_a_note_in_unpacked_libraries(tmp_path: Path, changes: dict[str, object]) -> None:
+    """A lock that was a number had `check` fail without a number of its own."""
+    (tmp_path / NOTE).write_bytes(hostile.note(**changes))
+    with pytest.raises(ArchiveCorrupted, match=NOTE):
+        check(read_note(tmp_path), str(tmp_path))
 
 
 def test_messages_and_answers() -> None:
