@@ -10,12 +10,18 @@ import math
 import struct
 import zlib
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
 from contracts.errors import DataCorrupted
+from training.datasets.npy_reading import DEFLATE_RATIO
 from training.datasets.source import Array, Arrays, DataFile, DataSource
 
+LARGEST_IDX_BYTES = 1 << 30
+"""Of an idx file unpacked: twenty times what Fashion-MNIST has. What tells of more is a bomb, or another data set."""
+
+_PIECE_BYTES = 1 << 20
 _UNSIGNED_BYTES = 0x08
 _TRAIN_X = DataFile(
     name="train-images-idx3-ubyte.gz",
@@ -54,24 +60,43 @@ def load(folder: Path) -> Arrays:
 
 
 def read_idx(path: Path, dimensions: int) -> Array:
-    """A gzipped idx file of unsigned bytes.
+    """A gzipped idx file of unsigned bytes. Nothing is allocated that the file cannot fill.
 
     Raises:
-        DataCorrupted: the gzip stream is cut off or broken, or the header does not fit the data.
+        DataCorrupted: the gzip stream is cut off or broken, or the header does not fit the data, or tells of more
+            than `LARGEST_IDX_BYTES`.
     """
     try:
-        content = gzip.decompress(path.read_bytes())
+        with gzip.open(path) as stream:
+            shape = _idx_shape(stream.read(4 * (1 + dimensions)), dimensions, path)
+            return _idx_values(stream, shape, path)
     except (OSError, EOFError, zlib.error) as error:
         raise DataCorrupted(str(path), f"its gzip stream is broken ({error})") from None
-    header_bytes = 4 * (1 + dimensions)
+
+
+def _idx_shape(header: bytes, dimensions: int, path: Path) -> tuple[int, ...]:
+    """What the header tells of, if the file can hold as much."""
     magic = (_UNSIGNED_BYTES << 8) | dimensions
-    if len(content) < header_bytes or struct.unpack_from(">I", content)[0] != magic:
-        raise DataCorrupted(str(path), f"it begins with {content[:4].hex() or 'nothing'}", f"{magic:08x}")
-    shape = struct.unpack_from(f">{dimensions}I", content, 4)
-    if len(content) != header_bytes + math.prod(shape):
-        received = f"{len(content) - header_bytes} values"
-        raise DataCorrupted(str(path), received, f"{math.prod(shape)} for {shape}")
-    return np.frombuffer(content, dtype=np.uint8, offset=header_bytes).reshape(shape)
+    if len(header) < 4 * (1 + dimensions) or struct.unpack_from(">I", header)[0] != magic:
+        raise DataCorrupted(str(path), f"it begins with {header[:4].hex() or 'nothing'}", f"{magic:08x}")
+    shape: tuple[int, ...] = struct.unpack_from(f">{dimensions}I", header, 4)
+    most = min(LARGEST_IDX_BYTES, path.stat().st_size * DEFLATE_RATIO)
+    if math.prod(shape) > most:
+        raise DataCorrupted(str(path), f"it tells of {math.prod(shape)} values, {shape}", f"at most {most}")
+    return shape
+
+
+def _idx_values(stream: IO[bytes], shape: tuple[int, ...], path: Path) -> Array:
+    """Just as many bytes as the shape has; an end that comes later is not looked for."""
+    values = np.empty(math.prod(shape), dtype=np.uint8)
+    view, done = memoryview(values), 0
+    while done < len(view) and (piece := stream.read(min(len(view) - done, _PIECE_BYTES))):
+        view[done : done + len(piece)] = piece
+        done += len(piece)
+    if done < len(view) or stream.read(1):  # which also has gzip compare its checksum
+        received = f"{done if done < len(view) else f'more than {done}'} values"
+        raise DataCorrupted(str(path), received, f"{len(view)} for {shape}")
+    return values.reshape(shape)
 
 
 source = DataSource(

@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import json
 import struct
+import tracemalloc
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -144,6 +145,45 @@ def test_broken_idx_files_are_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "x.gz"
     path.write_bytes(content)
     with pytest.raises(DataCorrupted, match=r"x\.gz"):
+        fashion_mnist.read_idx(path, 3)
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        (1 << 12, 1 << 10, 1 << 10),  # no file of these bytes can fill it
+        (0xFFFFFFFF, 0xFFFFFFFF, 0xFFFFFFFF),
+    ],
+)
+def test_an_idx_header_that_promises_too_much_is_refused_before_memory_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shape: tuple[int, ...]
+) -> None:
+    path = tmp_path / "x.gz"
+    path.write_bytes(idx(bytes(12), shape))
+    allocated: list[int] = []
+    monkeypatch.setattr(fashion_mnist.np, "empty", lambda count, **_: allocated.append(count))
+    with pytest.raises(DataCorrupted, match="at most"):
+        fashion_mnist.read_idx(path, 3)
+    assert not allocated
+
+
+def test_an_idx_file_is_not_unpacked_beyond_what_its_header_promises(tmp_path: Path) -> None:
+    path = tmp_path / "x.gz"
+    path.write_bytes(idx(bytes(64 << 20), (2, 2, 3)))
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataCorrupted, match="more than 12 values"):
+            fashion_mnist.read_idx(path, 3)
+        assert tracemalloc.get_traced_memory()[1] < 4 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_an_idx_file_larger_than_any_data_set_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "x.gz"
+    path.write_bytes(idx(bytes(12), (2, 2, 3)))
+    monkeypatch.setattr(fashion_mnist, "LARGEST_IDX_BYTES", 11, raising=False)
+    with pytest.raises(DataCorrupted, match="at most 11"):
         fashion_mnist.read_idx(path, 3)
 
 
