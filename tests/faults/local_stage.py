@@ -140,6 +140,15 @@ class Stage:
         new.write_text(f"{seconds:+f}")
         new.rename(self.clocks / role)
 
+    def faketime(self) -> dict[str, str]:
+        """What gives processes the clock of the role `machine`."""
+        return {
+            "LD_PRELOAD": libfaketime(),
+            "FAKETIME_TIMESTAMP_FILE": str(self.clocks / "machine"),
+            "FAKETIME_NO_CACHE": "1",
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        }
+
     @contextlib.contextmanager
     def store(self) -> Any:
         """The run store, from a process of its own: this one."""
@@ -166,12 +175,7 @@ class Stage:
         needs_disks = any(fault.disk for fault in self.waiting)
         if any(fault.faketime for fault in self.waiting):
             self.skew("machine", 0.0)
-            self._variables |= {
-                "LD_PRELOAD": libfaketime(),
-                "FAKETIME_TIMESTAMP_FILE": str(self.clocks / "machine"),
-                "FAKETIME_NO_CACHE": "1",
-                "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-            }
+            self._variables |= self.faketime()
         try:
             with contextlib.ExitStack() as ends:
                 if needs_disks:

@@ -5,17 +5,23 @@
 
 from __future__ import annotations
 
+import os
 import random
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
 
-from faults.local_stage import SMALL, Stage, fault_free_digest
+from faults.local_stage import SMALL, Stage, fault_free_digest, libfaketime
 from faults.schedules import KINDS, fault, possible
 from faults.table import Played, Series
 
+TESTS = Path(__file__).parents[1]
+FOLDERS = (str(TESTS.parent / "src"), str(TESTS))
 NAMES = tuple(KINDS)
 SEEDS = (3, 18, 27, 30, 37, 43, 50, 57, 75, 88, 101, 140)
 
@@ -45,6 +51,29 @@ def test_one_fault(series: dict[str | int, Future[Played]], name: str) -> None:
 def test_a_schedule(series: dict[str | int, Future[Played]], seed: int) -> None:
     played = series[seed].result()
     assert not played.wrong, played
+
+
+WAITS = """
+import os, time
+from faults import hooks
+hooks.install("worker")
+begun = time.monotonic()
+time.sleep(0.05)
+assert time.monotonic() - begun >= 0.04
+print(time.time())
+"""
+
+
+@pytest.mark.skipif(not libfaketime(), reason="needs libfaketime")
+@pytest.mark.parametrize("offset_s", [-3_600.0, 200_000.0])
+def test_a_wrong_clock_leaves_waiting_alone(tmp_path: Path, offset_s: float) -> None:
+    """The library that makes the clock wrong has every `time.sleep` fail, which no wrong clock does."""
+    stage = Stage(tmp_path, SMALL, ())
+    stage.skew("machine", offset_s)
+    variables = {**os.environ, **stage.faketime(), "PYTHONPATH": os.pathsep.join(FOLDERS)}
+    done = subprocess.run([sys.executable, "-c", WAITS], env=variables, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert abs(float(done.stdout) - time.time() - offset_s) < 60
 
 
 def test_a_mistake_would_be_seen(tmp_path: Path) -> None:
