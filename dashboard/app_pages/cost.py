@@ -31,10 +31,10 @@ def show() -> None:
 
 def _show_cost(page: Page, snapshot: RunSnapshot) -> None:
     bill = run_bill(snapshot, page.now)
-    spent = curve(snapshot.rounds, snapshot.tasks)
+    spent = curve(snapshot.rounds, snapshot.tasks_of(0))
     end = expected(snapshot.run, spent)
     _show_figures(bill, snapshot)
-    _show_budget(budget_of(snapshot.run, snapshot.tasks, bill), end)
+    _show_budget(budget_of(snapshot.run, snapshot.current_tasks, bill), end)
     left, right = st.columns(2)
     with left:
         _show_spent(spent, end, snapshot, page)

@@ -53,7 +53,7 @@ def show_attempts(snapshot: RunSnapshot, timeline: Timeline, table: WorkerTable,
     """What became of each attempt of one worker."""
     with st.container(border=True):
         st.markdown(plain(summary_of(table, worker)))
-        found = attempts_of(snapshot, timeline, worker)
+        found = attempts_of(timeline, worker)
         columns: dict[str, Column] = {
             "round": found.round,
             "attempt": found.attempt,

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
-from types import MappingProxyType
 from typing import NamedTuple
 
-from msgspec.structs import replace
-
 from contracts.records import PredictionBatch, RoundRecord, Run, SpanBatch, StepBatch, Task, TaskKey
+from dashboard.queries.packed_records import Packed, PackedRecords, PackedTasks, tasks_of
 from dashboard.queries.source import Source
 from dashboard.queries.step_grid import StepGrid, Steps
 from dashboard.queries.step_sums import StepSums
@@ -19,6 +17,8 @@ __all__ = ["RunData", "RunSnapshot", "Steps"]
 
 MAX_CHANGES = 512
 FINISHED_TASKS = frozenset({"DONE", "FAILED"})
+SpanName = tuple[TaskKey, int, str]
+"""Task, attempt, request: a batch that is stored again has the same one."""
 
 
 class Change(NamedTuple):
@@ -35,7 +35,8 @@ class RunSnapshot(NamedTuple):
         revision: grows whenever anything has changed; no two runs of a process share one.
         read_at: when it was read, in s since 1970.
         newest_at: the newest time that anything in it speaks of, in s since 1970.
-        tasks: those of every round.
+        tasks: those of every round, packed where they will not change: `tasks_of` and columns cost less than a walk.
+        spans: those of rounds whose tasks will not change are packed, too.
         predictions: of each worker and round those of the last attempt.
         conducted: whether it was being worked at.
         outdated_predictions: those of attempts before, which are stored, too.
@@ -50,7 +51,7 @@ class RunSnapshot(NamedTuple):
     steps: Steps
     rounds: tuple[RoundRecord, ...]
     tasks: Mapping[TaskKey, Task]
-    spans: tuple[SpanBatch, ...]
+    spans: Sequence[SpanBatch]
     predictions: tuple[PredictionBatch, ...]
     conducted: bool
     source: Source
@@ -63,6 +64,15 @@ class RunSnapshot(NamedTuple):
         """How many steps of the run have begun to come in."""
         return len(self.steps.round_index)
 
+    @property
+    def current_tasks(self) -> Mapping[TaskKey, Task]:
+        """Those of the round that the run is at."""
+        return self.tasks_of(self.run.round_index)
+
+    def tasks_of(self, round_index: int) -> Mapping[TaskKey, Task]:
+        """The tasks of one round."""
+        return tasks_of(self.tasks, round_index)
+
     def first_changed_column(self, since_revision: int) -> int:
         """Columns before it are as they were at that revision; the number of columns if none changed."""
         changed = (change.first_column for change in self.changes if change.revision > since_revision)
@@ -74,7 +84,7 @@ class RunSnapshot(NamedTuple):
             run=self.run,
             tasks=list(self.tasks.values()),
             rounds=self.rounds,
-            spans=self.spans,
+            spans=tuple(self.spans),
             steps=(),
             packed_steps=self.packed_steps,
             predictions=(*self.predictions, *self.outdated_predictions),
@@ -88,9 +98,10 @@ class RunData:
         self.run = run
         self.rounds: list[RoundRecord] = []
         self.settled_through = -1
-        self._settled: dict[TaskKey, Task] = {}
+        self._settled: list[Packed[Task]] = []  # by round
         self._unsettled: dict[int, Mapping[TaskKey, Task]] = {}
-        self._spans: dict[tuple[TaskKey, int, str], SpanBatch] = {}
+        self._settled_spans: dict[int, Packed[SpanBatch]] = {}  # by round
+        self._spans: dict[SpanName, SpanBatch] = {}
         self._predictions: dict[tuple[int, int], PredictionBatch] = {}
         self._outdated_predictions: dict[tuple[int, int, int], PredictionBatch] = {}
         self._grid = StepGrid(run.settings.workers)
@@ -139,11 +150,11 @@ class RunData:
         for index in range(self.settled_through + 1, self.run.round_index):
             tasks = self._unsettled.get(index)
             if tasks is None or (index >= latest_open and not _all_finished(tasks)):
-                return
-            self._settled |= tasks
-            self._share_spans(tasks.values())
+                break
+            self._settled.append(Packed(Task, tasks.values()))
             del self._unsettled[index]
             self.settled_through = index
+        self._settle_spans()
 
     def add_steps(self, batches: Iterable[StepBatch]) -> bool:
         """Steps that have come in. Returns whether there are any.
@@ -164,7 +175,7 @@ class RunData:
         """Spans that have come in. Returns whether there are any."""
         changed = False
         for batch in batches:
-            self._spans[batch.key, batch.attempt, batch.request_id] = batch
+            self._spans[_span_name(batch)] = batch
             self._heard(*(span.end_s for span in batch.spans))
             changed = True
         return changed
@@ -196,8 +207,8 @@ class RunData:
             newest_at=self._newest_at,
             steps=self._grid.steps(),
             rounds=tuple(self.rounds),
-            tasks=MappingProxyType(self._all_tasks()),
-            spans=tuple(self._spans.values()),
+            tasks=PackedTasks(self._settled, self._unsettled),
+            spans=PackedRecords(self._settled_spans.values(), self._spans.values()),
             predictions=tuple(self._predictions.values()),
             conducted=conducted,
             source=source,
@@ -206,21 +217,17 @@ class RunData:
             packed_steps=tuple(chain.from_iterable(sums.packed for sums in self._sums)),
         )
 
-    def _all_tasks(self) -> dict[TaskKey, Task]:
-        tasks = self._settled.copy()
-        for index in sorted(self._unsettled):
-            tasks |= self._unsettled[index]
-        return tasks
-
-    def _share_spans(self, tasks: Iterable[Task]) -> None:
-        """A report holds the same spans as its attempt's batch: in memory once is enough."""
-        for task in tasks:
-            if task.report is not None and task.history:
-                last = task.history[-1]
-                key = (task.key, last.attempt, last.request_id)
-                batch = self._spans.get(key)
-                if batch is not None and batch.spans == task.report.spans:
-                    self._spans[key] = replace(batch, spans=task.report.spans)
+    def _settle_spans(self) -> None:
+        """Pack those of settled rounds. The last ones of a round mostly come when it is settled already."""
+        late: dict[int, list[SpanName]] = {}
+        for name in self._spans:
+            if name[0].round_index <= self.settled_through:
+                late.setdefault(name[0].round_index, []).append(name)
+        for index, names in late.items():
+            packed = self._settled_spans.get(index)
+            batches = {_span_name(batch): batch for batch in packed.unpack()} if packed else {}
+            batches |= {name: self._spans.pop(name) for name in names}
+            self._settled_spans[index] = Packed(SpanBatch, batches.values())
 
     def _note(self, change: Change) -> None:
         """Only changes that reach further back than all later ones matter."""
@@ -233,6 +240,10 @@ class RunData:
 
     def _heard(self, *times: float) -> None:
         self._newest_at = max(self._newest_at, *times, 0.0)
+
+
+def _span_name(batch: SpanBatch) -> SpanName:
+    return batch.key, batch.attempt, batch.request_id
 
 
 def _versions(tasks: Mapping[TaskKey, Task]) -> list[tuple[TaskKey, int]]:

@@ -62,6 +62,7 @@ class RunReader:
             # A round that is over is read once more, and then not again: that time it must be all of it.
             tasks = store.load_tasks(run.run_id, index, consistent=index < run.round_index)
             self._changed |= data.use_tasks(index, tasks)
+            data.settle(run.round_index - LATE_ROUNDS)  # at once: a whole run's tasks never lie here unpacked
 
     def _read_telemetry(self, now: float) -> None:
         data, telemetry = self.data, self._source.telemetry

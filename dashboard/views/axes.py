@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from contracts.records import Task
 from dashboard.queries.run_data import RunSnapshot
 from dashboard.views.attended import Attended, Cut, attended
 from dashboard.views.bands import median
+from dashboard.views.task_rows import NOT_SEEN, row_store
 
 Axis = Literal["step", "epoch", "time"]
 AXES: tuple[Axis, ...] = ("step", "epoch", "time")
@@ -50,15 +49,25 @@ def place(snapshot: RunSnapshot, axis: Axis) -> Placement:
     return Placement(axis, _epochs(snapshot, ends, epochs), {0: 0.0, **epochs})
 
 
-def attended_clock(snapshot: RunSnapshot) -> Attended:
-    """The run's time without the silences in which nobody worked on it."""
+def attended_clock(snapshot: RunSnapshot, until: float | None = None) -> Attended:
+    """The run's time without the silences in which nobody worked on it.
+
+    How long a lost attempt lived, or one that was superseded, is not known: its steps tell.
+
+    Args:
+        until: its end, in seconds since 1970; None for the run's end, or the newest that is known.
+    """
     run = snapshot.run
     commits = [(record.committed_at, record.committed_at) for record in snapshot.rounds]
     steps = [(packed.began_at, packed.ended_at) for packed in snapshot.packed_steps]
-    attempts = [interval for task in snapshot.tasks.values() for interval in _intervals(task)]
-    busy = np.array([(run.started_at, run.started_at), *commits, *steps, *attempts])  # (intervals, 2)
-    last = run.ended_at or max(run.started_at, snapshot.newest_at)
-    return attended(run.started_at, last, busy[:, 0], busy[:, 1], lambda: np.empty(0))
+    busy = np.array([(run.started_at, run.started_at), *commits, *steps])  # (intervals, 2)
+    attempts = row_store(snapshot).attempts(snapshot)
+    starts = attempts["start"]
+    ends = np.where(np.isin(attempts["outcome"], NOT_SEEN), starts, attempts["end"])
+    last = (run.ended_at or max(run.started_at, snapshot.newest_at)) if until is None else until
+    return attended(
+        run.started_at, last, np.append(busy[:, 0], starts), np.append(busy[:, 1], ends), lambda: np.empty(0)
+    )
 
 
 def _by_time(snapshot: RunSnapshot) -> Placement:
@@ -80,11 +89,3 @@ def _epochs(snapshot: RunSnapshot, ends: dict[int, int], epochs: dict[int, float
         values.append(values[-1] + a_step * (columns - knots[-1]))
         knots.append(columns)
     return np.interp(np.arange(1, columns + 1), knots, values)
-
-
-def _intervals(task: Task) -> Iterator[tuple[float, float]]:
-    """When the task was certainly at work. How long a lost attempt lived is not known: its steps tell."""
-    for record in task.history:
-        yield record.started_at, record.started_at if record.outcome == "lost" else record.ended_at
-    if task.claim:
-        yield task.claim.claimed_at, task.claim.claimed_at

@@ -134,7 +134,7 @@ def finals(snapshot: RunSnapshot, now: float) -> Finals:
         now: seconds since 1970.
     """
     run, results = snapshot.run, snapshot.run.results
-    current = {key: task for key, task in snapshot.tasks.items() if key.round_index == run.round_index}
+    current = snapshot.current_tasks
     return Finals(
         run_id=run.run_id,
         recipe=words.recipe(run),
@@ -175,7 +175,7 @@ def _places(snapshot: RunSnapshot, along: Along) -> dict[int, float]:
     """Round → where it was combined: epochs, attended seconds since the start, or dollars spent by then."""
     if along != "cost":
         return placement(snapshot, along).rounds
-    spent = cost.curve(snapshot.rounds, snapshot.tasks)
+    spent = cost.curve(snapshot.rounds, snapshot.tasks_of(0))
     return {0: spent.before_usd, **dict(zip(spent.round_index.tolist(), spent.total_usd.tolist(), strict=True))}
 
 

@@ -26,6 +26,8 @@ Places = npt.NDArray[np.int64]
 ALMOST = 1e-6
 """Epochs are quotients: a step that ends so close behind a whole one belongs to it."""
 
+NOTHING = np.empty((0, 0), np.float32)
+
 
 class Curve(NamedTuple):
     """One measure of all workers.
@@ -50,7 +52,8 @@ _placements: Remembered[tuple[Hashable, Placement]] = Remembered(most=24)
 def curve(snapshot: RunSnapshot, measure: Measure, level: Level) -> Curve:
     """The measure of all workers, at that level."""
     name = (snapshot.source.name, snapshot.run.run_id, measure, level)
-    return _kept(_curves, name, snapshot, lambda: _make_curve(snapshot, measure, level))
+    found = _kept(_curves, name, snapshot, lambda: _make_curve(snapshot, measure, level))
+    return found if level != "step" else found._replace(values=_steps_at(_values(snapshot, measure), found.columns))
 
 
 def placement(snapshot: RunSnapshot, axis: Axis) -> Placement:
@@ -72,20 +75,29 @@ def _kept[V](
 
 
 def _make_curve(snapshot: RunSnapshot, measure: Measure, level: Level) -> Curve:
-    steps = snapshot.steps
-    values = steps.loss if measure == "loss" else steps.accuracy  # (workers, columns)
+    values = _values(snapshot, measure)
     columns = np.arange(values.shape[1])
     if level != "step":
         starts = _starts(snapshot, level)
         columns = np.append(starts[1:], values.shape[1])[: len(starts)] - 1
-        values = means(values, steps.examples, starts)
+        values = means(values, snapshot.steps.examples, starts)
     spread = band(values)
     there = spread.known > 0
     if not there.all():  # a round that came out shorter than it was planned
         columns, values = columns[there], values[:, there]
         spread = Band(*(part[there] for part in spread))
-    # A window into the grid must not be kept: steps done again change in it. It is cheap to copy.
-    return Curve(columns, values if values.base is None else values.copy(), spread, int(spread.known.sum()))
+    # A window into the grid must not be kept, since steps done again change in it, and a copy is as large as the grid.
+    return Curve(columns, NOTHING if level == "step" else values, spread, int(spread.known.sum()))
+
+
+def _values(snapshot: RunSnapshot, measure: Measure) -> Floats:
+    """A window into the grid: (workers, columns)."""
+    return snapshot.steps.loss if measure == "loss" else snapshot.steps.accuracy
+
+
+def _steps_at(values: Floats, columns: Places) -> Floats:
+    """Some columns; a window where it is all of them."""
+    return values if len(columns) == values.shape[1] else values[:, columns]
 
 
 def _starts(snapshot: RunSnapshot, level: Level) -> Places:

@@ -8,8 +8,9 @@ from typing import NamedTuple
 
 from contracts.records import Run
 from dashboard.queries.run_data import RunSnapshot
+from dashboard.views.axes import attended_clock
 from runs import budget, words
-from runs.summary import UNATTENDED_GAP_S, summarise
+from runs.summary import UNATTENDED_GAP_S
 
 SIGNS = {"running": "▶", "finished": "✔", "failed": "✖", "stopped": "■", "interrupted": "‖", "not started": "○"}
 """A status' sign beside its word: a colour alone tells nobody enough."""
@@ -44,7 +45,7 @@ def facts(snapshot: RunSnapshot, now: float) -> Facts:
     """
     run = snapshot.run
     status = words.status(run, snapshot.conducted)
-    current = {key: task for key, task in snapshot.tasks.items() if key.round_index == run.round_index}
+    current = snapshot.current_tasks
     return Facts(
         run_id=run.run_id,
         recipe=words.recipe(run),
@@ -65,7 +66,7 @@ def facts(snapshot: RunSnapshot, now: float) -> Facts:
 def elapsed_s(snapshot: RunSnapshot, now: float) -> float:
     """How long somebody has worked at the run: without the time between a stop and a resumption.
 
-    Every task is looked at only where there was a long silence between two rounds.
+    Attempts are looked at only where there was a long silence between two rounds.
     """
     run = snapshot.run
     if not run.started_at:
@@ -73,7 +74,7 @@ def elapsed_s(snapshot: RunSnapshot, now: float) -> float:
     points = _points(snapshot, now)
     if all(after - before <= UNATTENDED_GAP_S for before, after in pairwise(points)):
         return points[-1] - points[0]
-    return summarise(snapshot.history(), now).elapsed_s
+    return attended_clock(snapshot, points[-1]).length_s
 
 
 def _points(snapshot: RunSnapshot, now: float) -> Sequence[float]:

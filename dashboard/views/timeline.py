@@ -14,11 +14,9 @@ from dashboard.views.attended import Attended, attended
 from dashboard.views.lanes import KIND_CODES, TRAIN, Lanes, make_lanes
 from dashboard.views.remembered import Remembered
 from dashboard.views.round_times import RoundTimes, round_times
-from dashboard.views.task_rows import AT_WORK, LOST, SUPERSEDED, Rows, RowStore
+from dashboard.views.task_rows import AT_WORK, LOST, NOT_SEEN, SUPERSEDED, Rows, row_store
 
 KEPT_RUNS = 8
-NOT_SEEN = (LOST, SUPERSEDED)
-"""Nobody saw when these really ended."""
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int32]
@@ -73,7 +71,6 @@ class Timeline(NamedTuple):
 
 class _Memory(NamedTuple):
     lock: threading.Lock
-    rows: RowStore
     newest: Remembered[Timeline]
 
 
@@ -84,10 +81,10 @@ def timeline(snapshot: RunSnapshot) -> Timeline:
     """The timeline of a run, made of that of the revision before where there is one. For many threads."""
     run_id = snapshot.run.run_id
     place = (snapshot.source.name, run_id)
-    memory = _memories.get(place, lambda: _Memory(threading.Lock(), RowStore(), Remembered(1)))
+    memory = _memories.get(place, lambda: _Memory(threading.Lock(), Remembered(1)))
     with memory.lock:
         revision = (snapshot.revision, len(snapshot.spans), snapshot.conducted)
-        return memory.newest.get(revision, lambda: make_timeline(snapshot, memory.rows.read(snapshot)))
+        return memory.newest.get(revision, lambda: make_timeline(snapshot, row_store(snapshot).read(snapshot)))
 
 
 def make_timeline(snapshot: RunSnapshot, rows: Rows) -> Timeline:

@@ -6,8 +6,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from contracts.records import TaskKey
-from dashboard.queries.run_data import RunSnapshot
 from dashboard.views.stragglers import WorkerTable
 from dashboard.views.task_rows import AT_WORK, OUTCOMES
 from dashboard.views.timeline import Timeline
@@ -35,7 +33,7 @@ class WorkerAttempts(NamedTuple):
     all_attempts: int
 
 
-def attempts_of(snapshot: RunSnapshot, timeline: Timeline, worker: int, most: int = MOST_SHOWN) -> WorkerAttempts:
+def attempts_of(timeline: Timeline, worker: int, most: int = MOST_SHOWN) -> WorkerAttempts:
     """The attempts of a worker, the newest first."""
     attempts = timeline.attempts
     places = np.flatnonzero(attempts.lane == worker)
@@ -50,19 +48,9 @@ def attempts_of(snapshot: RunSnapshot, timeline: Timeline, worker: int, most: in
         start_s=attempts.start_s[places].tolist(),
         duration_s=(attempts.end_s - attempts.start_s)[places].tolist(),
         cost_usd=np.where(rows["outcome"] == AT_WORK, np.nan, rows["cost_usd"]).tolist(),
-        request_id=[_request_id(snapshot, worker, int(row["round"]), int(row["attempt"])) for row in rows],
+        request_id=np.char.decode(rows["request_id"], "ascii", "replace").tolist(),
         all_attempts=every,
     )
-
-
-def _request_id(snapshot: RunSnapshot, worker: int, round_index: int, attempt: int) -> str:
-    task = snapshot.tasks.get(TaskKey(round_index=round_index, kind="train", index=worker))
-    if task is None:
-        return ""
-    found = {record.attempt: record.request_id for record in task.history}
-    if task.claim is not None:
-        found[task.claim.attempt] = task.claim.request_id
-    return found.get(attempt, "")
 
 
 def summary_of(table: WorkerTable, worker: int) -> str:

@@ -209,10 +209,13 @@ def test_many_workers_and_steps_share_cells() -> None:
 
 def test_a_curve_is_kept_until_the_run_has_changed() -> None:
     snapshot = sample_snapshot()
-    assert curve(snapshot, "loss", "step") is curve(snapshot, "loss", "step")
-    assert curve(snapshot, "loss", "step") is not curve(
-        snapshot._replace(revision=snapshot.revision + 1), "loss", "step"
-    )
+    kept = curve(snapshot, "loss", "step")
+    later = snapshot._replace(revision=snapshot.revision + 1)
+    assert curve(snapshot, "loss", "step").band is kept.band
+    assert curve(later, "loss", "step").band is not kept.band
+    assert np.shares_memory(kept.values, snapshot.steps.loss)  # what is as large as the grid is not kept twice
+    rounds = curve(snapshot, "loss", "round")
+    assert curve(snapshot, "loss", "round") is rounds
 
 
 def resumed(snapshot: RunSnapshot, pause_s: float) -> RunSnapshot:

@@ -75,7 +75,7 @@ def test_attempts_of_a_worker_newest_first() -> None:
     ]
     snapshot = snapshot_of(tasks, newest_s=9)
     line = timeline_of(snapshot)
-    found = attempts_of(snapshot, line, 0, most=3)
+    found = attempts_of(line, 0, most=3)
 
     assert found.round == [2, 1, 1]
     assert found.attempt == [1, 3, 2]
