@@ -39,6 +39,8 @@ def cancel(services: Services, run_id: str, why: str = "stopped by a user") -> R
 def resume(services: Services, run_id: str, changes: Mapping[str, Any], *, engine_was_lost: bool) -> Run:
     """Let a run go on from its checkpoint, with other limits if given.
 
+    One that goes on already is ended for a moment if its limits become tighter, so that nothing starts under the old.
+
     Args:
         changes: new values of `LIMITS`.
         engine_was_lost: whether nothing of an earlier engine can still be at work, so that open claims end at
@@ -64,20 +66,36 @@ def resume(services: Services, run_id: str, changes: Mapping[str, Any], *, engin
             error=None,
             ended_at=0.0,
             deadline_at=now + settings.deadline_s,
+            granted=() if run.ended else run.granted,
             evaluations_without_gain=0 if "patience" in changes else run.evaluations_without_gain,
         )
+        if run.status == "RUNNING" and _is_tighter(going_on, run):
+            # What was granted under the old limits may be offered, or claimed, at any moment: not of an ended run.
+            why = RunCancelled(f"run {run_id}", "stopped for a moment by a resume with tighter limits")
+            services.store.save_run(ended(run, "CANCELLED", "cancelled", now, why.record()))
+            continue
         # Tasks first: while the run is ended, nobody offers or claims. Between two calls of a crashed resume
         # everything is still as an ended run leaves it.
-        if run.ended or engine_was_lost:
-            _put_back_tasks(services, run, now)
+        if (run.ended or engine_was_lost) and not _put_back_tasks(services, run, now):
+            continue  # a claim that stays open would be held back for by nobody
         if services.store.save_run(going_on):
             return going_on
 
 
-def _put_back_tasks(services: Services, run: Run, now: float) -> None:
+def _is_tighter(run: Run, before: Run) -> bool:
+    """Whether what was granted before may cost or last more than the limits allow now."""
+    new, old = run.settings, before.settings
+    dearer = (new.time_limit_s, new.memory_mb) != (old.time_limit_s, old.memory_mb)
+    return dearer or new.max_cost_usd < old.max_cost_usd or run.deadline_at < before.deadline_at
+
+
+def _put_back_tasks(services: Services, run: Run, now: float) -> bool:
+    """Put back what is unfinished. Returns whether none of it was changed by others meanwhile."""
+    saved = True
     for task in load_state(services, run.run_id).tasks.values():
         if task.status in ("OFFERED", "CLAIMED", "FAILED") or (task.status == "WAITING" and task.failures):
-            services.store.save_task(run.run_id, transitions.put_back(task, run.settings, now))
+            saved &= services.store.save_task(run.run_id, transitions.put_back(task, run.settings, now))
+    return saved
 
 
 def _changed(settings: RunSettings, changes: Mapping[str, Any]) -> RunSettings:
