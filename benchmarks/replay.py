@@ -21,6 +21,7 @@ from runs.start import EngineLimits, complete_settings
 from runs.trainer import parameters_digest
 from stores.shared_files import FolderFiles
 from training import shards
+from training.combine import mean_weights
 from training.compiled import CompiledRecipe, compiled_recipe
 from training.datasets.prepare import prepare_dataset
 from training.datasets.prepared import load_prepared
@@ -103,9 +104,13 @@ def replay(settings: RunSettings, data_folder: str) -> Outcome:
 
 def weighted_mean(updates: list[Vector], counts: list[int]) -> Vector:
     """As `training.combine.average_slice`, from memory: in worker order, in the vectors' own type."""
-    total = np.zeros_like(updates[0])
-    for update, count in zip(updates, counts, strict=True):
-        total += update * total.dtype.type(count / sum(counts))
+    weights, scale = mean_weights(counts)
+    total: Vector | None = None
+    for update, weight in zip(updates, weights, strict=True):
+        part = update * update.dtype.type(weight)
+        total = part if total is None else total + part
+    assert total is not None
+    total *= total.dtype.type(scale)
     return total
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -13,10 +14,11 @@ import numpy as np
 from contracts.errors import NoExamples, NotFinite, ShapeMismatch, TornFile
 from contracts.ports import OpenFile, SharedFiles
 from contracts.records import FileRef
-from training.vector_files import PartReader, Vector
+from training.bfloat16 import BFLOAT16
+from training.vector_files import UPDATE_TYPES, PartReader, Vector
 
-BLOCK_BYTES = 1 << 17
-"""Of each update at once: with the running sum it stays in a core's second-level cache."""
+BLOCK_BYTES = 3 << 16
+"""Of the sum at once: with a block of an update it stays in a core's second-level cache, and each call is worth it."""
 
 OPEN_SHARE = 0.5
 """Of the descriptors that a process may have, how many open updates may take. Lambda allows 1,024, some laptops 256."""
@@ -51,43 +53,75 @@ def average_slice(files: SharedFiles, updates: Sequence[Update], bounds: Sequenc
         updates: one a worker, in worker order.
         bounds: the cuts of the whole vector; the slice is bounds[slice_index] … bounds[slice_index + 1].
     Returns:
-        shape (slice,), of the updates' own type.
+        shape (slice,), of the updates' own type; float32 of bfloat16.
     Raises:
         NoExamples: the examples sum to zero.
-        ShapeMismatch: a vector's length differs.
+        ShapeMismatch: a vector's length or type differs.
         TornUpdates: some files do not hold what was reported; all of them are named.
         NotFinite: the mean is not finite.
     """
-    examples = sum(update.examples for update in updates)
-    if not examples:
-        raise NoExamples("combine", f"{len(updates)} updates of 0 examples")
+    weights, scale = mean_weights([update.examples for update in updates])
+    stored = updates[0].file.dtype
     for update in updates:
-        if update.file.count != bounds[-1]:
-            where = f"update of worker {update.worker_index}"
-            raise ShapeMismatch(where, f"{update.file.count} values", f"{bounds[-1]}")
+        _check_shape(update, bounds[-1], stored)
     low, high = bounds[slice_index], bounds[slice_index + 1]
-    dtype = np.dtype(updates[0].file.dtype)
-    weights = [dtype.type(update.examples / examples) for update in updates]
-    total = np.empty(high - low, dtype=dtype)  # (slice,)
+    total = np.empty(high - low, dtype="float32" if stored == BFLOAT16 else stored)  # (slice,)
     with ExitStack() as files_open:
         readers = _open_parts(files, updates, slice_index, low, files_open)
-        block_values = BLOCK_BYTES // dtype.itemsize
-        buffer = np.empty(block_values, dtype=dtype)
-        finite = True
-        for start in range(0, total.size, block_values):
-            target = total[start : start + block_values]  # (block,)
-            block = buffer[: target.size]
-            for index, (reader, weight) in enumerate(zip(readers, weights, strict=True)):
-                part = block if index else target
-                reader.read_next(part)
-                part *= weight
-                if index:
-                    target += part
-            finite = finite and _is_finite(target)
+        finite = _sum(readers, weights, scale, total)
         _check_parts(updates, readers)
     if not finite:
         raise NotFinite("combine", f"the mean update of slice {slice_index} is not finite", "finite values")
     return total
+
+
+def _check_shape(update: Update, count: int, dtype: str) -> None:
+    """Before anything is allocated or read."""
+    where = f"update of worker {update.worker_index}"
+    if update.file.count != count:
+        raise ShapeMismatch(where, f"{update.file.count} values", f"{count}")
+    if update.file.dtype != dtype or dtype not in UPDATE_TYPES:
+        raise ShapeMismatch(where, f"values of type {update.file.dtype!r}", f"{dtype!r}, one of {UPDATE_TYPES}")
+
+
+def mean_weights(examples: Sequence[int]) -> tuple[list[float], float]:
+    """Weights wᵢ and a scale s so that the mean is s Σ wᵢ uᵢ.
+
+    Those with as many examples as most have weigh 1: most updates then need no multiplication.
+
+    Raises:
+        NoExamples: the examples sum to zero.
+    """
+    total = sum(examples)
+    if not total:
+        raise NoExamples("combine", f"{len(examples)} updates of 0 examples")
+    ((usual, _),) = Counter(count for count in examples if count).most_common(1)
+    return [count / usual for count in examples], usual / total
+
+
+def _sum(readers: Sequence[PartReader], weights: Sequence[float], scale: float, total: Vector) -> bool:
+    """Fill `total`, of shape (slice,), with s Σ wᵢ uᵢ, block by block. Returns whether all of it is finite."""
+    dtype = total.dtype
+    factors = [None if weight == 1 else dtype.type(weight) for weight in weights]
+    weighed = list(zip(readers, factors, strict=True))
+    last = dtype.type(scale)
+    block_values = BLOCK_BYTES // dtype.itemsize
+    buffer = np.empty(min(block_values, total.size), dtype=dtype)
+    finite = True
+    for start in range(0, total.size, block_values):
+        target = total[start : start + block_values]  # (block,)
+        block = buffer[: target.size]
+        part = target  # the first one is read into its place
+        for reader, factor in weighed:
+            reader.read_next(part)
+            if factor is not None:
+                part *= factor
+            if part is block:
+                target += part
+            part = block
+        target *= last
+        finite = finite and _is_finite(target)
+    return finite
 
 
 def _is_finite(block: Vector) -> bool:
@@ -101,6 +135,7 @@ def _open_parts(
 ) -> list[PartReader]:
     """Every update's part, open; all that cannot be read to its end are named at once."""
     readers: list[PartReader] = []
+    halves = np.empty(BLOCK_BYTES // 4, dtype=np.uint16) if updates[0].file.dtype == BFLOAT16 else None
     torn = _Torn()
     most_open = _most_open()
     for update in updates:
@@ -109,7 +144,7 @@ def _open_parts(
             if len(readers) < most_open:
                 file = files_open.enter_context(files.open(update.file.path))
             file.read_into(update.file.bytes - 1, bytearray(1))
-            readers.append(PartReader(file, update.file, slice_index, low))
+            readers.append(PartReader(file, update.file, slice_index, low, halves))
     torn.raise_if_any()
     return readers
 

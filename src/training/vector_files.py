@@ -21,33 +21,43 @@ from safetensors.numpy import save as save_safetensors
 from contracts.errors import ShapeMismatch, TornFile
 from contracts.ports import OpenFile, SharedFiles
 from contracts.records import FileRef
+from training.bfloat16 import BFLOAT16, Halves, from_bfloat16
 
 VECTOR_TYPES = ("float32", "float64", "float16")
+UPDATE_TYPES = (*VECTOR_TYPES, BFLOAT16)
 Vector = npt.NDArray[np.floating[Any]]
 
 
-def npy_header(dtype: str, count: int) -> bytes:
-    """The header of a one-dimensional `.npy` file (format 1.0, as `numpy.lib.format` writes it)."""
+def stored_type(dtype: str) -> np.dtype[Any]:
+    """What NumPy holds values of a report's type as."""
+    return np.dtype(np.uint16 if dtype == BFLOAT16 else dtype)
+
+
+def npy_header(dtype: str, *shape: int) -> bytes:
+    """The header of a `.npy` file (format 1.0, as `numpy.lib.format` writes it)."""
     stream = io.BytesIO()
-    description = {"descr": np.dtype(dtype).str, "fortran_order": False, "shape": (count,)}
+    description = {"descr": stored_type(dtype).str, "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(stream, description)
     return stream.getvalue()
 
 
-def write_vector(files: SharedFiles, path: str, vector: Vector, bounds: Sequence[int], *, durable: bool) -> FileRef:
+def write_vector(
+    files: SharedFiles, path: str, vector: Vector | Halves, bounds: Sequence[int], *, durable: bool
+) -> FileRef:
     """Write a vector and name it, with one digest for each part between two bounds.
 
     Args:
-        vector: shape (count,), contiguous.
+        vector: shape (count,), contiguous; halves are bfloat16.
         bounds: 0 = b₀ < b₁ < … < bₖ = count, in values.
     """
-    header = npy_header(vector.dtype.name, vector.size)
+    dtype = BFLOAT16 if vector.dtype == np.uint16 else vector.dtype.name
+    header = npy_header(dtype, vector.size)
     data = memoryview(np.ascontiguousarray(vector)).cast("B")
     size = vector.dtype.itemsize
     pieces = [data[low * size : high * size] for low, high in pairwise(bounds)]
     written = files.write(path, [header, *pieces], durable=durable)
     parts = tuple(xxhash.xxh3_128_hexdigest(piece) for piece in pieces)
-    return FileRef(path=path, bytes=written, count=vector.size, dtype=vector.dtype.name, parts=parts)
+    return FileRef(path=path, bytes=written, count=vector.size, dtype=dtype, parts=parts)
 
 
 def read_vector(files: SharedFiles, refs: Sequence[FileRef], out: Vector | None = None) -> Vector:
@@ -99,24 +109,34 @@ class PartReader:
     Args:
         file: the open file of `ref`.
         part: which of its digests covers values `low` … .
+        halves: where blocks of bfloat16 are read into, as long as the largest; may serve many readers.
     """
 
-    def __init__(self, file: OpenFile, ref: FileRef, part: int, low: int) -> None:
+    def __init__(self, file: OpenFile, ref: FileRef, part: int, low: int, halves: Halves | None = None) -> None:
         self._file = file
         self._ref = ref
         self._part = part
-        self._offset = len(npy_header(ref.dtype, ref.count)) + low * np.dtype(ref.dtype).itemsize
+        self._offset = len(npy_header(ref.dtype, ref.count)) + low * stored_type(ref.dtype).itemsize
         self._digest = xxhash.xxh3_128()
+        self._halves = halves if ref.dtype == BFLOAT16 else None
 
     def read_next(self, block: Vector) -> None:
-        """Fill `block`, of shape (block,), with the next values.
+        """Fill `block`, of shape (block,), with the next values; float32 where the file holds bfloat16.
 
         Raises:
             TornFile: the file is too short.
         """
-        self._file.read_into(self._offset, block)
-        self._digest.update(block)
-        self._offset += block.nbytes
+        if self._halves is None:
+            self._read(block)
+        else:
+            halves = self._halves[: block.size]
+            self._read(halves)
+            from_bfloat16(halves, out=block)
+
+    def _read(self, stored: Vector | Halves) -> None:
+        self._file.read_into(self._offset, stored)
+        self._digest.update(stored)
+        self._offset += stored.nbytes
 
     def check(self) -> None:
         """Once all is read. Nothing that was read may be used before this has returned.

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from contracts.errors import NoExamples, NotFinite, ShapeMismatch, TornFile
 from fakes.memory_files import MemoryFiles
-from training.combine import TornUpdates, Update, average_slice
+from training.combine import BLOCK_BYTES, TornUpdates, Update, average_slice, mean_weights
 from training.vector_files import (
     npy_header,
     read_tensors,
@@ -78,6 +78,24 @@ def test_a_slice_reads_only_its_own_part() -> None:
     assert average_slice(files, handed_in, (0, 50, 100), 0).sum() == 50
     with pytest.raises(TornUpdates):
         average_slice(files, handed_in, (0, 50, 100), 1)
+
+
+@pytest.mark.parametrize("examples", [[5, 5, 5], [5, 5, 4], [1, 7, 7], [0, 3, 1], [2, 1, 0]])
+def test_weights_sum_to_the_mean(examples: list[int]) -> None:
+    weights, scale = mean_weights(examples)
+    shares = [count / sum(examples) for count in examples]
+    assert [weight * scale for weight in weights] == pytest.approx(shares)
+    usual = max(set(examples), key=examples.count)
+    assert all(weight == 1 for weight, count in zip(weights, examples, strict=True) if count == usual) or not usual
+
+
+def test_updates_larger_than_a_block_are_summed_in_worker_order() -> None:
+    files, count = MemoryFiles(), 3 * BLOCK_BYTES // 4 + 17
+    random = np.random.default_rng(5)
+    vectors = [(random.normal(size=count) * 10.0**power).astype(np.float32) for power in (0, 7, 0, 7)]
+    mean = average_slice(files, updates(files, vectors, (0, count)), (0, count), 0)
+    expected = ((vectors[0] + vectors[1]) + vectors[2]) + vectors[3]
+    assert mean.tobytes() == (expected * np.float32(0.25)).tobytes()
 
 
 def test_no_examples_at_all_is_an_error() -> None:
