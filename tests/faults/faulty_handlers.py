@@ -12,6 +12,7 @@ import fakes.arithmetic_trainer as arithmetic
 from contracts.messages import parse_task
 from faults import hooks
 from handlers import wiring
+from runs import slices
 from runs import train as use_case
 from runs.combine import clear, combine
 from runs.execute import execute
@@ -19,7 +20,7 @@ from runs.prepare import prepare
 from training import vector_files
 
 hooks.install("worker")
-use_case.SLICE_BYTES = 100  # two slices of even the smallest vector
+slices.SLICE_BYTES = 100  # two slices of even the smallest vector
 use_case.FIRST_CHUNK_STEPS = 1
 if os.environ.get("LAMBDAFIT_TEST_NO_DIGESTS"):  # a mistake that must be found
     vector_files._check = lambda *_: None  # type: ignore[assignment]
