@@ -10,15 +10,12 @@ from contracts.errors import Refused
 from contracts.records import FileRef, Report, TaskKey
 from runs import paths
 from runs.execute import Execution
+from runs.slices import slice_count
 from runs.trainer import NO_TENSORS, ShardInProgress, Tensors, Trainer, parameters_digest
 from runs.worker_telemetry import Progress, show_looks
 from training import shards
 from training.vector_files import Vector, read_tensors, slice_bounds, write_tensors, write_vector
 
-SLICE_BYTES = 32 << 20
-"""Bytes of updates that one combine task should reduce: less is not worth an invocation."""
-
-MAX_SLICES = 64
 FIRST_CHUNK_STEPS = 4
 CHUNK_S = 1.0
 """Steps are asked for in chunks of about this long: between two of them the clock is looked at."""
@@ -35,7 +32,7 @@ def initialise(execution: Execution, trainer: Trainer) -> Report:
     with execution.span("build"):
         initial = trainer.initial(run)
     parameters = initial.parameters
-    bounds = slice_bounds(parameters.size, run.settings.slices or _choose_slices(parameters, execution))
+    bounds = slice_bounds(parameters.size, slice_count(run.settings, parameters.nbytes))
     outputs: dict[str, FileRef] = {}
     with execution.span("write"):
         for index, low in enumerate(bounds[:-1]):
@@ -110,12 +107,6 @@ def evaluate(execution: Execution, trainer: Trainer) -> Report:
         text = json.dumps(results | {"run_id": run.run_id}, indent=2, sort_keys=True)
         files.write(paths.report_path(run.run_id), [text.encode()], durable=True)
     return execution.done(facts=results, fingerprint=trainer.fingerprint)
-
-
-def _choose_slices(parameters: Vector, execution: Execution) -> int:
-    settings = execution.run.settings
-    update_bytes = parameters.nbytes * settings.workers
-    return max(1, min(round(update_bytes / SLICE_BYTES), settings.concurrency, MAX_SLICES))
 
 
 def _parameters(execution: Execution) -> Vector:

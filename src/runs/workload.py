@@ -24,15 +24,12 @@ from contracts.records import (
 from contracts.settings import RunSettings
 from runs.bill import POLLS_PER_S, cold_start_gets, function_use, light_functions
 from runs.price_list import BYTES_PER_GB
+from runs.slices import slice_count
 from runs.table_units import TableUnits, round_units, write_units
 from runs.transfer import METADATA_BYTES, METADATA_WRITES, metered_bytes
 from runs.usage import MONTH_S, RANGE_BYTES, Usage
 from training.samples import SAMPLES
 from training.shards import is_validation_round
-
-MAX_SLICES = 64
-SLICE_BYTES = 32 << 20
-"""As `runs.train` cuts slices: bytes of updates that one combine task reduces."""
 
 COLD_TRAIN_S = 30.0
 COLD_LIGHT_S = 2.0
@@ -104,8 +101,7 @@ class Workload:
     def __init__(self, settings: RunSettings, sizes: Sizes, step: StepTime, plan: RoundPlan) -> None:
         self._settings, self._sizes, self._step, self._plan = settings, sizes, step, plan
         self._vector_bytes = 4 * sizes.parameters
-        chosen = round(self._vector_bytes * settings.workers / SLICE_BYTES)
-        self.slices = settings.slices or max(1, min(chosen, settings.concurrency, MAX_SLICES))
+        self.slices = slice_count(settings, self._vector_bytes)
         if plan.rounds_per_epoch > 1:
             epochs = plan.total_rounds / plan.rounds_per_epoch
         else:
