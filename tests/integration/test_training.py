@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +33,11 @@ LIMITS = EngineLimits(concurrency=2, cores=2, time_limit_s=300.0, memory_mb=3_00
 
 @pytest.fixture
 def home(tmp_path: Path) -> Home:
-    made = Home(tmp_path / "home")
+    return made_home(tmp_path)
+
+
+def made_home(folder: Path) -> Home:
+    made = Home(folder / "home")
     made.create()
     return made
 
@@ -41,16 +48,35 @@ def make_settings(home: Home, recipe: str, **request: Any) -> RunSettings:
     return complete_settings(request, summary, LIMITS)
 
 
-def train(home: Home, recipe: str, handlers: dict[str, str] | None = None, **request: Any) -> Run:
-    settings = make_settings(home, recipe, **request)
-    with LocalEngine(home, "", "r-test", settings, handlers) as engine:
-        run = start(engine.services, settings)
+@dataclass(frozen=True)
+class Trained:
+    """An engine, and what it is asked for."""
+
+    home: Home
+    engine: LocalEngine
+
+    def __call__(self, recipe: str, **request: Any) -> Run:
+        """A whole run."""
+        settings = make_settings(self.home, recipe, **request)
+        return self.engine.conduct(start(self.engine.services, settings).run_id, lambda run: None)
+
+    def parameters(self, run: Run) -> Vector:
+        return read_vector(FolderFiles(self.home.environment().shared_folder), run.parameters)
+
+
+@contextlib.contextmanager
+def opened(home: Home, recipe: str, handlers: dict[str, str] | None = None, **request: Any) -> Iterator[Trained]:
+    """An engine with cold environments, as many as this request wants."""
+    with LocalEngine(home, "", "r-test", make_settings(home, recipe, **request), handlers) as engine:
         engine.prestart()
-        return engine.conduct(run.run_id, lambda run: None)
+        yield Trained(home, engine)
 
 
-def parameters(home: Home, run: Run) -> Vector:
-    return read_vector(FolderFiles(home.environment().shared_folder), run.parameters)
+@pytest.fixture(scope="module")
+def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trained]:
+    """One engine for all tests that do not ask for another: each environment imports TensorFlow once."""
+    with opened(made_home(tmp_path_factory.mktemp("warm")), "digits-mlp", workers=2, epochs=2) as trained:
+        yield trained
 
 
 def finished(run: Run) -> Run:
@@ -58,27 +84,24 @@ def finished(run: Run) -> Run:
     return run
 
 
-def test_a_run_repeats_bit_for_bit_in_warm_and_cold_environments(home: Home) -> None:
-    settings = make_settings(home, "digits-mlp", workers=2, epochs=2, seed=5)
-    other = make_settings(home, "digits-mlp", workers=2, epochs=1, seed=6)
+def test_a_run_repeats_bit_for_bit_in_warm_and_cold_environments(warm: Trained, home: Home) -> None:
+    request: dict[str, Any] = {"workers": 2, "epochs": 2, "seed": 5}
     digests = []
-    with LocalEngine(home, "", "r-test", settings) as engine:
-        for wanted in (settings, other, settings):
-            run = finished(engine.conduct(start(engine.services, wanted).run_id, lambda run: None))
-            digests.append(run.results["parameters_sha256"])
-    again = finished(train(home, "digits-mlp", workers=2, epochs=2, seed=5))
+    for wanted in (request, request | {"epochs": 1, "seed": 6}, request):
+        digests.append(finished(warm("digits-mlp", **wanted)).results["parameters_sha256"])
+    with opened(home, "digits-mlp", **request) as cold:
+        again = finished(cold("digits-mlp", **request))
     assert digests[0] == digests[2] == again.results["parameters_sha256"] != digests[1]
     assert again.results["test_accuracy"] > 0.8
     assert not again.fingerprints_mixed and "tensorflow" in again.fingerprint
 
 
-def test_every_validation_leaves_sample_predictions_and_a_confusion_matrix(home: Home) -> None:
-    settings = make_settings(home, "digits-mlp", workers=3, epochs=3, seed=5)
-    with LocalEngine(home, "", "r-test", settings) as engine:
-        run = finished(engine.conduct(start(engine.services, settings).run_id, lambda run: None))
-        batches = engine.services.telemetry.read_predictions(run.run_id)[0]
-        steps = engine.services.telemetry.read_steps(run.run_id)[0]
-        rounds = {record.round_index: record.metrics for record in engine.services.store.load_rounds(run.run_id)}
+def test_every_validation_leaves_sample_predictions_and_a_confusion_matrix(warm: Trained) -> None:
+    run = finished(warm("digits-mlp", workers=3, epochs=3, seed=5))
+    services = warm.engine.services
+    batches = services.telemetry.read_predictions(run.run_id)[0]
+    steps = services.telemetry.read_steps(run.run_id)[0]
+    rounds = {record.round_index: record.metrics for record in services.store.load_rounds(run.run_id)}
     validated = sorted(index - 1 for index, metrics in rounds.items() if "val/accuracy" in metrics)
     assert len(validated) >= 2 and sorted({batch.parameters_round for batch in batches}) == validated
     examples = run.data_facts["val_examples"]
@@ -101,37 +124,39 @@ def test_every_validation_leaves_sample_predictions_and_a_confusion_matrix(home:
     assert rounds[max(rounds)]["train/accuracy"] > 0.8
 
 
-def test_a_pause_after_every_step_changes_no_bit(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pause_after_every_step_changes_no_bit(warm: Trained, home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     """The example recipe has dropout, batch normalisation and Adam."""
-    plain = finished(train(home, EXAMPLE, workers=2, rounds=3, steps_per_round=4))
+    request: dict[str, Any] = {"workers": 2, "rounds": 3, "steps_per_round": 4}
+    plain = finished(warm(EXAMPLE, **request))
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(TESTS), str(HERE)]))
-    hurried = HANDLERS | {"train": "hurried_handlers.handler"}
-    paused = finished(train(home, EXAMPLE, hurried, workers=2, rounds=3, steps_per_round=4))
+    with opened(home, EXAMPLE, HANDLERS | {"train": "hurried_handlers.handler"}, **request) as hurried:
+        paused = finished(hurried(EXAMPLE, **request))
     assert paused.results["parameters_sha256"] == plain.results["parameters_sha256"]
 
 
 def test_gradients_of_four_workers_equal_one_with_four_times_the_batch(home: Home) -> None:
     recipe = str(HERE / "float64_recipe.py")
     common: dict[str, Any] = {"sync": "gradients", "rounds": 1, "steps_per_round": 99}
-    four = finished(train(home, recipe, workers=4, batch_size=7, **common))
-    one = finished(train(home, recipe, workers=1, batch_size=28, **common))
-    a, b = parameters(home, four), parameters(home, one)
+    with opened(home, recipe, workers=4, batch_size=7, **common) as alone:  # the recipe has its process use float64
+        four = finished(alone(recipe, workers=4, batch_size=7, **common))
+        one = finished(alone(recipe, workers=1, batch_size=28, **common))
+    a, b = alone.parameters(four), alone.parameters(one)
     assert a.dtype == np.float64
     assert float(np.max(np.abs(a - b)) / np.max(np.abs(b))) < 1e-10
 
 
-def test_a_loss_that_turns_nan_names_round_and_worker_and_keeps_the_checkpoint(home: Home) -> None:
-    run = train(home, EXAMPLE, workers=2, epochs=1, overrides={"learning_rate": "1e30"})
+def test_a_loss_that_turns_nan_names_round_and_worker_and_keeps_the_checkpoint(warm: Trained) -> None:
+    run = warm(EXAMPLE, workers=2, epochs=1, overrides={"learning_rate": "1e30"})
     assert run.status == "FAILED" and run.error is not None
     assert run.error.number == "E201" and "worker" in run.error.message and "round" in run.error.message
-    assert len(parameters_digest(parameters(home, run))) == 64, "the last good parameters can be read"
+    assert len(parameters_digest(warm.parameters(run))) == 64, "the last good parameters can be read"
 
 
-def test_a_recipe_that_raises_fails_the_run_with_its_line(home: Home, tmp_path: Path) -> None:
+def test_a_recipe_that_raises_fails_the_run_with_its_line(warm: Trained, tmp_path: Path) -> None:
     broken = tmp_path / "broken.py"
     source = Path(EXAMPLE).read_text()
     assert "    import keras\n" in source
     broken.write_text(source.replace("    import keras\n", "    raise ZeroDivisionError('oh')\n", 1))
-    run = train(home, str(broken), workers=2, epochs=1)
+    run = warm(str(broken), workers=2, epochs=1)
     assert run.status == "FAILED" and run.error is not None
     assert run.error.number == "E104" and "ZeroDivisionError" in run.error.message
