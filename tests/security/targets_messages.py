@@ -178,7 +178,7 @@ def _start(_work: Work) -> Callable[[bytes], Any]:
 
 
 OWN = {"start": True, "workers": 2, "recipe_summary": {
-    "name": "mine", "location": f"recipes/{'0a' * 16}.py", "digest": "0a" * 16, "dataset": "digits",
+    "name": "mine", "title": "My own", "location": f"recipes/{'0a' * 16}.py", "digest": "0a" * 16, "dataset": "digits",
     "settings": {"a": 1}, "batch_size": 8, "epochs": 2, "train_examples": 100,
 }}  # fmt: skip
 
