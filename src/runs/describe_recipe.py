@@ -11,9 +11,9 @@ import msgspec
 
 from runs import own_process
 from runs.recipe_summary import RecipeSummary
-from training.datasets.fetch import check_source
+from training.datasets.fetch import check_source, is_unpacked
 from training.datasets.source import DataSource, source_named
-from training.recipe import load_recipe, recipe_digest
+from training.recipe import backbone_digest, load_recipe, recipe_digest
 from training.recipe_settings import resolve_settings
 
 
@@ -43,6 +43,7 @@ def summarise_recipe(name_or_path: str, location: str, overrides: Mapping[str, A
     digest = recipe_digest(name_or_path)
     recipe = load_recipe(name_or_path)
     source = source_named(recipe.dataset)
+    settings = resolve_settings(recipe, overrides)
     return RecipeSummary(
         name=recipe.name,
         title=recipe.title,
@@ -51,9 +52,10 @@ def summarise_recipe(name_or_path: str, location: str, overrides: Mapping[str, A
         dataset=source.name,
         batch_size=recipe.batch_size,
         epochs=recipe.epochs,
-        settings=resolve_settings(recipe, overrides),
+        settings=settings,
         overridden=tuple(overrides),
         train_examples=source.train_examples,
+        backbone_digest=backbone_digest(name_or_path, settings),
     )
 
 
@@ -75,6 +77,8 @@ def check_data(name_or_path: str, places: DataPlaces) -> None:
 
 def missing_bytes(source: DataSource, data_folder: Path | None, downloads: Path) -> int:
     """How much has to be downloaded."""
+    if data_folder is not None and is_unpacked(source, data_folder / source.name):
+        return 0
     folders = [folder / source.name for folder in (data_folder, downloads) if folder is not None]
     return min(
         (sum(file.bytes for file in source.files if not (folder / file.name).is_file()) for folder in folders),

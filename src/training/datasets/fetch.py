@@ -25,12 +25,20 @@ def check_source(source: DataSource, data_folder: Path | None, cache_folder: Pat
     """
     cached = cache_folder / source.name
     own = data_folder / source.name if data_folder is not None else None
+    if own is not None and is_unpacked(source, own):
+        return own
     folder = own if own is not None and all((own / file.name).is_file() for file in source.files) else cached
     for file in source.files:
         if not (folder / file.name).is_file():
             _download(source, file, cached, own)
         _check_file(folder / file.name, file)
     return folder
+
+
+def is_unpacked(source: DataSource, folder: Path) -> bool:
+    """Whether a folder lacks a data set's files and has what they unpack to."""
+    there = [(folder / file.name).is_file() for file in source.files]
+    return not all(there) and bool(source.unpacked) and all((folder / path).is_file() for path in source.unpacked)
 
 
 def _check_file(path: Path, file: DataFile) -> None:

@@ -17,6 +17,7 @@ Array = npt.NDArray[Any]
 _BUILTIN = {
     "digits": "training.datasets.digits",
     "fashion-mnist": "training.datasets.fashion_mnist",
+    "cifar-10": "training.datasets.cifar_10",
 }
 """Name → module that defines `source`."""
 
@@ -48,6 +49,7 @@ class DataSource:
         name: the folder's name under the user's data folder, and part of the prepared folder's name.
         load: folder with the files → arrays. A source without files is given an empty folder.
         files: as published, each with its digest; none where `load` makes the data by itself.
+        unpacked: paths under the user's folder that may stand there in place of `files`; `load` checks what they hold.
         base_url: files are fetched from here where they are not found; it ends in a slash.
         license: the terms that the data are under.
         input_shape: one example's shape.
@@ -58,6 +60,7 @@ class DataSource:
     name: str
     load: Callable[[Path], Arrays]
     files: tuple[DataFile, ...] = ()
+    unpacked: tuple[str, ...] = ()
     base_url: str = ""
     license: str = ""
     train_examples: int | None = None
