@@ -126,6 +126,16 @@ class CommandHung(LambdafitError):
     advice = "It was ended. Try again, or run the same command in a terminal, where it shows what it waits for."
 
 
+class WeightsNotFound(LambdafitError):
+    number = "E113"
+    advice = "Name the file of weights (`--set weights=PATH`), or connect to the network so that it can be downloaded."
+
+
+class WeightsUnfit(LambdafitError):
+    number = "E114"
+    advice = "Name a file of weights that Keras has saved of this very backbone; a damaged one is to be fetched again."
+
+
 # --- 2: what a run computed or stored ----------------------------------------------------------------------
 
 

@@ -17,27 +17,35 @@ import numpy as np
 
 from contracts.errors import RecipeFailed
 from contracts.settings import Sync
-from training import graphs
+from training import backbones, graphs
 from training.datasets.source import source_named
 from training.derived_seeds import generator_state
 from training.failures import code_file, recipe_code
 from training.framework import keras, tf
 from training.parameters import ModelVariables, Vector, assign_named, read, unique_names, write
-from training.recipe import Recipe, load_recipe, recipe_digest, recipe_file
+from training.recipe import Recipe, load_recipe, recipe_digest, recipe_file, trains_on_features
 
 if TYPE_CHECKING:
     from training.loop import ShardRun
 
 _KEPT_WARM = 2
+_INFERENCE_BATCH = 512
+_INFERENCE_BATCH_WITH_BACKBONE = 32
+"""A large backbone's inner outputs take megabytes for each example."""
 
 Tensors = dict[str, Vector]
 
 
 @dataclass(frozen=True)
 class Built:
-    """What a recipe's three functions return; no optimizer where the workers only sum gradients."""
+    """What a recipe's functions return; no optimizer where the workers only sum gradients.
+
+    `model` is backbone and head; without a backbone, or where it is not needed, `head` itself.
+    """
 
     model: Any
+    head: Any
+    backbone: Any | None
     loss: Any
     optimizer: Any | None
 
@@ -46,6 +54,10 @@ class CompiledRecipe:
     """A recipe's model, optimizer, loss and compiled functions.
 
     Attributes:
+        is_on_features: the data that the model trains on are the outputs of the recipe's backbone; it is built only
+            when somebody asks for it.
+        model: what is trained, from these data, or from raw inputs, to predictions. Frozen parts included.
+        head: of the model, what comes behind the backbone; without one, the model.
         variables: the model's variables by class; `layout` is that of the flat vector.
         owner: the shard run whose values the variables hold at present, if any.
     """
@@ -56,12 +68,17 @@ class CompiledRecipe:
         self.sync: Sync = sync
         self.file = recipe_file(recipe)
         self.owner: ShardRun | None = None
+        self.is_on_features = trains_on_features(recipe, self.settings)
         built = self._build(seed=0)
         self.model, self.loss, self.optimizer = built.model, built.loss, built.optimizer
+        self.head, self._backbone = built.head, built.backbone
+        self._whole: Any | None = None
         self.variables = ModelVariables(self.model)
         if not self.variables.trainable:
             raise RecipeFailed(self.file, "the model has no trainable variables")
         self.layout = self.variables.layout
+        # The head's alone: a backbone draws nothing, so that the head draws the same with and without it.
+        self._seeds = ModelVariables(self.head).seeds
         self._others = [read(variable) for variable in self.variables.others]
         self.optimizer_variables = self._optimizer_variables(built)
         self.accumulators = self._accumulators() if sync == "gradients" else []
@@ -85,6 +102,62 @@ class CompiledRecipe:
         state = self._state_of(fresh, self._optimizer_variables(built))
         return fresh.flatten(), constants, state
 
+    @property
+    def backbone(self) -> Any:
+        """The frozen backbone, raw inputs → features.
+
+        Raises:
+            RecipeFailed: the recipe has none, or raised.
+            WeightsNotFound, WeightsUnfit: its weights are not there, or another model's.
+        """
+        if self._backbone is None:
+            if self.recipe.build_backbone is None:
+                raise RecipeFailed(self.file, "the recipe has no build_backbone")
+            self._backbone = backbones.build_backbone(self.recipe, self.settings)
+        return self._backbone
+
+    @property
+    def whole(self) -> Any:
+        """Raw inputs → predictions: the model, behind its backbone where it trains on features.
+
+        Raises: as `backbone` does.
+        """
+        if not self.is_on_features:
+            return self.model
+        if self._whole is None:
+            self._whole = backbones.composed(self.backbone, self.model, self.recipe)
+        return self._whole
+
+    @property
+    def inference_batch(self) -> int:
+        """How many raw examples are put through the whole model at once."""
+        return _INFERENCE_BATCH if self.recipe.build_backbone is None else _INFERENCE_BATCH_WITH_BACKBONE
+
+    @property
+    def evaluation_batch(self) -> int:
+        """How many examples of the data that it trains on are put through the model at once."""
+        return _INFERENCE_BATCH if self.is_on_features else self.inference_batch
+
+    def before_head(self, x: Any) -> Any:
+        """What the head is given for a batch: it as it is, or the backbone's outputs; as for predictions, always."""
+        return x if self.head is self.model else self.backbone(x, training=False)
+
+    def features(self, x: Vector) -> Vector:
+        """The backbone's outputs, each example's the same however the examples are cut into calls.
+
+        Args:
+            x: shape (examples, *input), as in the data set.
+        Returns:
+            float16 of shape (examples, features).
+        Raises:
+            NotFinite: half precision cannot hold one.
+            RecipeFailed, WeightsNotFound, WeightsUnfit: see `backbone`.
+        """
+        width = self.backbone.output_shape[1]
+        sample = tf.convert_to_tensor(x[:1])
+        function = self._function("features", sample, sample, lambda: graphs.features_graph(self, sample))
+        return backbones.compute_features(function, x, width, self.file)
+
     def assign(self, theta: Vector, constants: Mapping[str, Vector]) -> None:
         """Give the model the parameters and the frozen values; all else is set as a fresh model has it.
 
@@ -102,7 +175,7 @@ class CompiledRecipe:
 
     def assign_seeds(self, seed: int, round_index: int, worker_index: int) -> None:
         """Give each random number generator its state for the start of a round."""
-        for index, variable in enumerate(self.variables.seeds):
+        for index, variable in enumerate(self._seeds):
             variable.assign(generator_state(seed, round_index, worker_index, index))
 
     def state_variables(self) -> dict[str, Any]:
@@ -152,16 +225,20 @@ class CompiledRecipe:
         keras.utils.set_random_seed(int(generator_state(seed, 0, 0, 0)[0]))
         try:
             with recipe_code(self.file, "building the model"):
-                model = self.recipe.build_model(self.settings)
-                self._ensure_built(model)
+                head = self.recipe.build_model(self.settings)
+                self._ensure_built(head)
+            model, backbone = head, None
             with recipe_code(code_file(self.recipe.build_loss), "building the loss"):
                 loss = self.recipe.build_loss(self.settings)
+            if self.recipe.build_backbone is not None and not self.is_on_features:
+                backbone = backbones.build_backbone(self.recipe, self.settings)
+                model = backbones.composed(backbone, head, self.recipe)
             if self.sync == "gradients":
-                return Built(model, loss, None)
+                return Built(model, head, backbone, loss, None)
             with recipe_code(code_file(self.recipe.build_optimizer), "building the optimizer"):
                 optimizer = self.recipe.build_optimizer(self.settings)
                 optimizer.build(model.trainable_variables)
-            return Built(model, loss, optimizer)
+            return Built(model, head, backbone, loss, optimizer)
         finally:
             keras.config.set_floatx(floatx)
 
@@ -169,6 +246,8 @@ class CompiledRecipe:
         """A model without an Input has no variables yet: it is called once on zeros."""
         if not isinstance(model, keras.Model):
             raise RecipeFailed(self.file, f"build_model returned a {type(model).__name__}", "a keras.Model")
+        if self.recipe.build_backbone is not None:
+            backbones.check_one_input(model, self.file, "the model behind a backbone")
         if model.built:
             return
         shape = source_named(self.recipe.dataset).input_shape

@@ -11,8 +11,6 @@ from training.framework import tf
 from training.parameters import Vector
 from training.samples import Answers
 
-BATCH_SIZE = 512
-
 
 class Evaluation(NamedTuple):
     """Sums over the examples given: examples, loss_sum (penalties included), and correct or absolute_error_sum.
@@ -30,7 +28,7 @@ def evaluate(
     constants: Mapping[str, Vector],
     x: Vector,
     y: Vector,
-    batch_size: int = BATCH_SIZE,
+    batch_size: int | None = None,
 ) -> dict[str, float]:
     """The sums alone; see `examine`."""
     return examine(compiled, theta, constants, x, y, batch_size).sums
@@ -42,7 +40,7 @@ def examine(
     constants: Mapping[str, Vector],
     x: Vector,
     y: Vector,
-    batch_size: int = BATCH_SIZE,
+    batch_size: int | None = None,
 ) -> Evaluation:
     """Sums and answers for the examples given, in one pass, in inference mode: dropout off, statistics as they are.
 
@@ -51,6 +49,7 @@ def examine(
     Args:
         theta: parameters of shape (parameters,).
         x, y: of shape (examples, …).
+        batch_size: as the compiled recipe has it where None.
     Raises:
         ShapeMismatch: parameters or constants are not of this model.
         RecipeFailed: the recipe's code raised.
@@ -59,7 +58,8 @@ def examine(
     x_tensor, y_tensor = tf.convert_to_tensor(x), tf.convert_to_tensor(y)
     function = compiled.evaluate_function(x_tensor, y_tensor)
     with recipe_code(compiled.file, "evaluating"):
-        sums, *seen = (part.numpy() for part in function(x_tensor, y_tensor, tf.constant(batch_size)))
+        batch = tf.constant(batch_size or compiled.evaluation_batch)
+        sums, *seen = (part.numpy() for part in function(x_tensor, y_tensor, batch))
     loss_sum, score = sums.tolist()
     score_name = "correct" if compiled.recipe.task == "classification" else "absolute_error_sum"
     answers = Answers(*seen) if len(seen[0]) else None

@@ -12,9 +12,7 @@ from safetensors.numpy import save as save_safetensors
 from training.compiled import CompiledRecipe
 from training.failures import recipe_code
 from training.framework import tf
-from training.parameters import Vector
-
-_PREDICT_BATCH = 512
+from training.parameters import ModelVariables, Vector, read
 
 
 def export_keras(compiled: CompiledRecipe, theta: Vector, constants: Mapping[str, Vector]) -> bytes:
@@ -26,14 +24,15 @@ def export_keras(compiled: CompiledRecipe, theta: Vector, constants: Mapping[str
     compiled.assign(theta, constants)
     with tempfile.TemporaryDirectory() as folder, recipe_code(compiled.file, "saving the model"):
         path = Path(folder) / "model.keras"
-        compiled.model.save(path)
+        compiled.whole.save(path)
         return path.read_bytes()
 
 
 def export_safetensors(compiled: CompiledRecipe, theta: Vector, constants: Mapping[str, Vector]) -> bytes:
     """All floating tensors by name, frozen ones included, as a `.safetensors` file."""
     tensors = {name: np.ascontiguousarray(value) for name, value in compiled.layout.split(theta).items()}
-    return bytes(save_safetensors(tensors | dict(constants), metadata={"recipe": compiled.recipe.name}))
+    frozen = _frozen(compiled, theta, constants) if compiled.is_on_features else dict(constants)
+    return bytes(save_safetensors(tensors | frozen, metadata={"recipe": compiled.recipe.name}))
 
 
 def predict(compiled: CompiledRecipe, theta: Vector, constants: Mapping[str, Vector], x: Vector) -> Vector:
@@ -48,7 +47,14 @@ def predict(compiled: CompiledRecipe, theta: Vector, constants: Mapping[str, Vec
     function = compiled.predict_function(tf.convert_to_tensor(x[:1]))
     with recipe_code(compiled.file, "predicting"):
         parts = [
-            function(tf.convert_to_tensor(x[start : start + _PREDICT_BATCH])).numpy()
-            for start in range(0, len(x), _PREDICT_BATCH)
+            function(tf.convert_to_tensor(x[start : start + compiled.inference_batch])).numpy()
+            for start in range(0, len(x), compiled.inference_batch)
         ]
     return np.concatenate(parts)
+
+
+def _frozen(compiled: CompiledRecipe, theta: Vector, constants: Mapping[str, Vector]) -> dict[str, Vector]:
+    """The frozen tensors of the whole model by name: the backbone's are in no run's constants."""
+    compiled.assign(theta, constants)
+    variables = ModelVariables(compiled.whole)
+    return {name: read(variable) for name, variable in variables.named(variables.constants).items()}

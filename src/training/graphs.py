@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from contracts.errors import RecipeFailed
+from training.backbones import FEATURES_BATCH
 from training.framework import keras, tf
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def evaluate_graph(compiled: CompiledRecipe, x: tf.Tensor, y: tf.Tensor) -> Call
             start = i * batch_size
             end = tf.minimum(start + batch_size, examples)
             labels = _labels(y[start:end])
-            prediction = compiled.model(x[start:end], training=False)  # (batch, …)
+            prediction = compiled.head(compiled.before_head(x[start:end]), training=False)  # (batch, …)
             output_shape.append(prediction.shape)
             losses = _example_losses(compiled, labels, prediction)  # (batch,)
             penalty = _penalty(compiled, losses.dtype) * tf.cast(end - start, losses.dtype)
@@ -97,12 +98,23 @@ def evaluate_graph(compiled: CompiledRecipe, x: tf.Tensor, y: tf.Tensor) -> Call
 
 
 def predict_graph(compiled: CompiledRecipe, x: tf.Tensor) -> Callable[..., Any]:
-    """A compiled function x → the model's predictions, nothing random in them."""
+    """A compiled function, raw inputs → predictions, nothing random in them."""
+    whole = compiled.whole
 
     def predict(x: Any) -> Any:
-        return compiled.model(x, training=False)
+        return whole(x, training=False)
 
     return _compile(predict, [_spec(x)])
+
+
+def features_graph(compiled: CompiledRecipe, x: tf.Tensor) -> Callable[..., Any]:
+    """A compiled function, FEATURES_BATCH raw inputs → float32 features of shape (FEATURES_BATCH, features)."""
+    backbone = compiled.backbone
+
+    def features(x: Any) -> Any:
+        return tf.cast(backbone(x, training=False), tf.float32)
+
+    return _compile(features, [tf.TensorSpec((FEATURES_BATCH, *x.shape[1:]), x.dtype)])
 
 
 def check_captured_variables(compiled: CompiledRecipe, function: Any) -> None:
@@ -127,8 +139,9 @@ def _train_step(compiled: CompiledRecipe, x: Any, y: Any) -> tuple[Any, Any]:
         the batch's loss, penalties included, and the predictions that it is of.
     """
     trainable = compiled.variables.trainable
+    given = compiled.before_head(x)  # what is frozen needs no gradients
     with tf.GradientTape() as tape:
-        prediction = compiled.model(x, training=True)  # (batch, …)
+        prediction = compiled.head(given, training=True)  # (batch, …)
         losses = _example_losses(compiled, _labels(y), prediction)  # (batch,)
         loss = tf.reduce_mean(losses) + _penalty(compiled, losses.dtype)
         scaled = loss if compiled.optimizer is None else compiled.optimizer.scale_loss(loss)
@@ -156,7 +169,7 @@ def _example_losses(compiled: CompiledRecipe, y: Any, prediction: Any) -> Any:
 
 def _penalty(compiled: CompiledRecipe, dtype: Any) -> Any:
     """The layers' own losses, such as weight decay, of the call just made."""
-    return tf.add_n([tf.zeros((), dtype), *(tf.cast(loss, dtype) for loss in compiled.model.losses)])
+    return tf.add_n([tf.zeros((), dtype), *(tf.cast(loss, dtype) for loss in compiled.head.losses)])
 
 
 def _labels(y: Any) -> Any:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import importlib.util
+import json
 import types
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ import xxhash
 from contracts.errors import RecipeFailed, UnknownRecipe
 from training.datasets.source import DataSource
 from training.failures import code_file, recipe_code
+from training.weights import WEIGHTS, PublishedWeights, file_name
 
 if TYPE_CHECKING:
     import keras
@@ -30,8 +32,13 @@ _BUILTIN = {
     "digits-mlp": "training.recipes.digits_mlp",
     "fashion-mnist-mlp": "training.recipes.fashion_mnist_mlp",
     "fashion-mnist-cnn": "training.recipes.fashion_mnist_cnn",
+    "cifar10-vgg19": "training.recipes.cifar10_vgg19",
+    "cifar10-mobilenetv2": "training.recipes.cifar10_mobilenetv2",
 }
 """Name → module. Spelled out, so that listing them imports none of them."""
+
+FEATURES = "features"
+"""The setting of a recipe with a backbone that says whether its outputs are computed once; it is on by default."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +50,8 @@ class Recipe:
         title: one line on what it does.
         dataset: the name of a built-in data set, or a `DataSource` of one's own.
         build_model: settings → a Keras model with one input and one output. For classification the output is
-            probabilities of shape (examples, classes), or (examples, 1) for two classes.
+            probabilities of shape (examples, classes), or (examples, 1) for two classes. With a backbone it is the
+            head alone: the backbone's features → predictions, with a `keras.Input`.
         build_optimizer: settings → the inner optimizer, which steps inside a worker.
         build_loss: settings → a Keras loss, or a function (y, prediction) → losses of shape (examples,).
             Its reduction is not used: batches are weighted by their examples.
@@ -51,6 +59,14 @@ class Recipe:
         batch_size: examples in a step of the whole run, before it is divided among workers.
         epochs: passes over the training data.
         settings: the recipe's own settings with their default values: bool, int, float or str.
+        ranges: the smallest and the largest value of some settings.
+        build_backbone: settings → a Keras model with a `keras.Input`, from the data set's examples to features of
+            shape (examples, features). It is frozen, and called as for predictions. With the setting `features` on, its
+            outputs are computed once and the head trains on these, in half precision; otherwise they are computed anew
+            in each step. It must not depend on anything but the settings that `backbone_settings` names.
+        backbone_settings: the settings that the backbone depends on. `weights` among them is the path of a file of
+            weights, which `build_backbone` loads by `training.weights.load_weights`.
+        weights: the published file that the setting `weights` stands for where it is empty.
     """
 
     name: str
@@ -63,6 +79,10 @@ class Recipe:
     batch_size: int = 64
     epochs: int = 5
     settings: Settings = field(default_factory=dict)
+    ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    build_backbone: Callable[[Settings], keras.Model] | None = None
+    backbone_settings: tuple[str, ...] = ()
+    weights: PublishedWeights | None = None
 
 
 def builtin_names() -> tuple[str, ...]:
@@ -103,6 +123,34 @@ def recipe_digest(name_or_path: str) -> str:
     return xxhash.xxh3_128_hexdigest(Path(spec.origin).read_bytes())
 
 
+def trains_on_features(recipe: Recipe, settings: Settings) -> bool:
+    """Whether the backbone's outputs are computed once, and the data that the model trains on are these."""
+    return recipe.build_backbone is not None and bool(settings.get(FEATURES, True))
+
+
+def backbone_digest(name_or_path: str, settings: Settings) -> str:
+    """xxh3-128 of what a backbone's outputs depend on beside the data: its file's code and its settings' values.
+
+    Weights count by their file's name, which is that of their content once a run has begun.
+
+    Args:
+        settings: all of the recipe's, as a run holds them.
+    Returns:
+        hexadecimal; empty where there is no backbone, or it is not computed once.
+    Raises:
+        UnknownRecipe, RecipeFailed: the recipe is not there or raised.
+    """
+    recipe = load_recipe(name_or_path)
+    if recipe.build_backbone is None or not trains_on_features(recipe, settings):
+        return ""
+    values = {name: settings[name] for name in sorted(recipe.backbone_settings)}
+    if isinstance(values.get(WEIGHTS), str):
+        values[WEIGHTS] = file_name(values[WEIGHTS])
+    hasher = xxhash.xxh3_128(json.dumps(values).encode())
+    hasher.update(_read(Path(code_file(recipe.build_backbone))))
+    return str(hasher.hexdigest())
+
+
 def recipe_file(recipe: Recipe) -> str:
     """The file that the recipe's model is built in, so that its line can be named in an error."""
     return code_file(recipe.build_model)
@@ -132,4 +180,8 @@ def _recipe_of(module: types.ModuleType, name_or_path: str) -> Recipe:
         raise UnknownRecipe("recipe", f"{name_or_path} defines no `recipe`")
     if not isinstance(recipe, Recipe):
         raise RecipeFailed(name_or_path, f"`recipe` is a {type(recipe).__name__}", "a training.recipe.Recipe")
+    unknown = {*recipe.backbone_settings, *recipe.ranges} - set(recipe.settings)
+    if unknown:
+        received = f"backbone_settings and ranges name {', '.join(sorted(unknown))}"
+        raise RecipeFailed(name_or_path, received, "names of its settings")
     return recipe

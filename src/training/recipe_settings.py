@@ -17,7 +17,8 @@ def resolve_settings(recipe: Recipe, overrides: Mapping[str, Any]) -> dict[str, 
     """The recipe's settings with `overrides` in place of defaults, each of its default's type.
 
     Ranges follow from names and defaults: a rate is above 0; dropout and momentum are at least 0 and below 1; a
-    whole number whose default is at least 1 stays so; a number whose default is not negative does not become so.
+    whole number whose default is at least 1 stays so; a number whose default is not negative does not become so. The
+    recipe's own `ranges` hold beside these.
 
     Args:
         overrides: key → text from a command line, or a value already of the right type.
@@ -33,6 +34,9 @@ def resolve_settings(recipe: Recipe, overrides: Mapping[str, Any]) -> dict[str, 
     settings = dict(recipe.settings)
     for key, value in overrides.items():
         settings[key] = _checked(key, value, recipe.settings[key])
+        low, high = recipe.ranges.get(key, (-math.inf, math.inf))
+        if key in recipe.ranges and not low <= settings[key] <= high:
+            raise InvalidSetting(f"--set {key}", str(settings[key]), f"{low} to {high}")
     return settings
 
 

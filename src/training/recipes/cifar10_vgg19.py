@@ -1,0 +1,69 @@
+"""CIFAR-10 by transfer: VGG19 as it was trained on ImageNet, frozen, and a new softmax head on its pooled features."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from training.recipe import Recipe, Settings
+from training.recipes.softmax_head import BATCH_SIZE, EPOCHS, build_loss, build_optimizer, softmax_head
+from training.weights import PublishedWeights, load_weights
+
+if TYPE_CHECKING:
+    import keras
+
+FEATURES = 512
+IMAGENET_MEANS = (103.939, 116.779, 123.68)
+"""Of blue, green and red, in 0 … 255: what VGG19 was trained with (Simonyan and Zisserman, arXiv 1409.1556)."""
+
+
+def build_backbone(settings: Settings) -> keras.Model:
+    """Pixels in 0 … 255 of shape (examples, 32, 32, 3) → features of shape (examples, 512)."""
+    import keras
+    import numpy as np
+
+    size = settings["image_size"]
+    vgg = keras.applications.VGG19(include_top=False, weights=None, input_shape=(size, size, 3))
+    load_weights(vgg, settings["weights"])
+    to_bgr = keras.layers.Conv2D(3, 1, name="bgr_minus_means")
+    backbone = keras.Sequential(
+        [
+            keras.Input((32, 32, 3), name="image"),
+            keras.layers.Resizing(size, size),
+            to_bgr,
+            vgg,
+            keras.layers.GlobalAveragePooling2D(),
+        ],
+        name="vgg19_features",
+    )
+    turned = np.eye(3, dtype=np.float32)[::-1]  # (red green blue, blue green red)
+    to_bgr.set_weights([turned[None, None], -np.array(IMAGENET_MEANS, np.float32)])
+    return backbone
+
+
+def build_model(settings: Settings) -> keras.Model:
+    """Features → probabilities of 10 classes."""
+    return softmax_head(FEATURES, settings)
+
+
+recipe = Recipe(
+    name="cifar10-vgg19",
+    title="CIFAR-10 pictures, VGG19 frozen, a new softmax head",
+    dataset="cifar-10",
+    build_model=build_model,
+    build_backbone=build_backbone,
+    build_optimizer=build_optimizer,
+    build_loss=build_loss,
+    batch_size=BATCH_SIZE,
+    epochs=EPOCHS,
+    settings={"features": True, "image_size": 64, "weights": "", "learning_rate": 0.001, "dropout": 0.0},
+    ranges={"image_size": (32, 224)},
+    backbone_settings=("image_size", "weights"),
+    weights=PublishedWeights(
+        folder="vgg19",
+        name="vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        url="https://storage.googleapis.com/tensorflow/keras-applications/vgg19/"
+        "vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        digest="md5:253f8cb515780f3b799900260a226db6",
+        bytes=80_134_624,
+    ),
+)
