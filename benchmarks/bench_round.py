@@ -30,7 +30,7 @@ WARM_UP = 3
 GOAL_FACTOR = 1.0
 
 
-def run_settings(workers: int, values: int, rounds: int) -> RunSettings:
+def run_settings(workers: int, values: int, rounds: int, slices: int | None = None) -> RunSettings:
     """A run whose rounds do nothing but move vectors: plain averaging, which is what the peers do."""
     cores = harness.cores()
     return RunSettings(
@@ -46,12 +46,13 @@ def run_settings(workers: int, values: int, rounds: int) -> RunSettings:
         outer=OuterSettings(kind="sgd", learning_rate=1.0),
         time_limit_s=120.0,
         max_cost_usd=1000.0,
+        slices=slices,
     )
 
 
-def ours(workers: int, values: int, rounds: int) -> list[float]:
-    """Seconds between the commits of consecutive rounds."""
-    settings = run_settings(workers, values, WARM_UP + rounds)
+def ours(workers: int, values: int, rounds: int, slices: int | None = None) -> list[float]:
+    """Seconds between the commits of consecutive rounds; `slices` as chosen by the run where None."""
+    settings = run_settings(workers, values, WARM_UP + rounds, slices)
     with tempfile.TemporaryDirectory(prefix="lambdafit-round-") as folder:
         home = Home(Path(folder))
         home.create()
