@@ -66,6 +66,7 @@ def settings_grid(run: Run, width: int) -> RenderableType:
         ("workers", str(settings.workers)),
         ("batch a worker", str(settings.batch_size)),
         ("sync", settings.sync),
+        *([("updates", settings.update_dtype)] if settings.update_dtype != "float32" else []),
         ("outer", outer),
         ("seed", str(settings.seed)),
         ("side by side", str(settings.concurrency)),

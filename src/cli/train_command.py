@@ -16,6 +16,7 @@ lambdafit train fashion-mnist-mlp --workers 16 --engine aws --stack-name lambdaf
 lambdafit train my_model.keras --data my_arrays/"""
 
 SYNC = click.Choice(("local", "gradients"))
+UPDATE_DTYPE = click.Choice(("float32", "bfloat16"))
 OUTER = click.Choice(("sgd", "momentum", "nesterov", "adam"))
 MODEL, METHOD, STOPS, ENGINE = "What is trained", "How workers go together", "When it stops", "How it runs"
 
@@ -36,6 +37,13 @@ MODEL, METHOD, STOPS, ENGINE = "What is trained", "How workers go together", "Wh
     type=SYNC,
     metavar="HOW",
     help="gradients, or local: alone for a round.  [default: local]",
+)
+@option(
+    METHOD,
+    "--update-dtype",
+    type=UPDATE_DTYPE,
+    metavar="TYPE",
+    help="Workers' updates: float32, or bfloat16: half the bytes.  [default: float32]",
 )
 @option(METHOD, "--outer", type=OUTER, metavar="KIND", help="sgd, momentum, nesterov or adam.  [default: nesterov]")
 @option(METHOD, "--outer-learning-rate", type=float, metavar="X", help="Of --outer, which steps on the workers' mean.")

@@ -100,7 +100,7 @@ def request(options: Mapping[str, Any]) -> dict[str, Any]:
     """The request as a start event would hold it."""
     names = (
         "workers", "epochs", "rounds", "steps_per_round", "batch_size", "sync", "seed", "validate_every_rounds",
-        "target_accuracy", "patience", "max_cost_usd", "deadline_s",
+        "target_accuracy", "patience", "max_cost_usd", "deadline_s", "update_dtype",
     )  # fmt: skip
     outer = {
         "kind": options["outer"],

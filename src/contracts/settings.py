@@ -11,6 +11,7 @@ from msgspec import Meta
 from contracts.errors import InvalidSetting
 
 Sync = Literal["local", "gradients"]
+UpdateType = Literal["float32", "bfloat16"]
 OuterKind = Literal["sgd", "momentum", "nesterov", "adam"]
 Positive = Annotated[int, Meta(ge=1)]
 PositiveFloat = Annotated[float, Meta(gt=0)]
@@ -38,6 +39,8 @@ class RunSettings(msgspec.Struct, frozen=True, kw_only=True):
     people: a user's own recipe is found as `recipes/<digest>.py`. `data_folder` names the very folder of the bucket
     that holds the data set; where it is empty, the newest one of the data set's name is taken.
 
+    `update_dtype` says as what workers hand in their updates: `float32` as the parameters are, `bfloat16` rounded.
+
     `in_flight_per_place` of 2 keeps one attempt at the door of every place, where an engine queues; on AWS, where every
     invocation runs at once, it is 1.
     """
@@ -54,6 +57,7 @@ class RunSettings(msgspec.Struct, frozen=True, kw_only=True):
     steps_per_round: Positive | None = None
     validate_every_rounds: Positive | None = None
     sync: Sync = "local"
+    update_dtype: UpdateType = "float32"
     outer: OuterSettings = OuterSettings()
     seed: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 0
     recipe_settings: dict[str, Any] = {}

@@ -10,6 +10,7 @@ from contracts.errors import Refused
 from contracts.records import FileRef, Report, TaskKey
 from runs import paths
 from runs.execute import Execution
+from runs.half_updates import handed_in, parted, update_bytes
 from runs.slices import slice_count
 from runs.trainer import NO_TENSORS, ShardInProgress, Tensors, Trainer, parameters_digest
 from runs.worker_telemetry import Progress, show_looks
@@ -32,7 +33,8 @@ def initialise(execution: Execution, trainer: Trainer) -> Report:
     with execution.span("build"):
         initial = trainer.initial(run)
     parameters = initial.parameters
-    bounds = slice_bounds(parameters.size, slice_count(run.settings, parameters.nbytes))
+    sizes = (parameters.size, parameters.itemsize)
+    bounds = slice_bounds(parameters.size, slice_count(run.settings, update_bytes(run.settings, *sizes)))
     outputs: dict[str, FileRef] = {}
     with execution.span("write"):
         for index, low in enumerate(bounds[:-1]):
@@ -62,7 +64,7 @@ def train(execution: Execution, trainer: Trainer) -> Report:
     with execution.span("load"):
         parameters = _parameters(execution)
         constants = _constants(execution)
-        started_from = _checkpoint(execution) if resume else _worker_state(execution)
+        started_from, error = parted(_checkpoint(execution) if resume else _worker_state(execution))
     if resume:
         metrics = dict(resume.metrics)
     else:
@@ -78,7 +80,7 @@ def train(execution: Execution, trainer: Trainer) -> Report:
     with execution.span("compute"):
         finished = _advance(execution, shard)
     with execution.span("write"):
-        outputs = _outputs(execution, shard, parameters) if finished else _pause(execution, shard)
+        outputs = _outputs(execution, shard, parameters, error) if finished else _pause(execution, shard, error)
     return Report(
         outcome="done" if finished else "paused",
         nonce=execution.nonce,
@@ -198,21 +200,20 @@ def _margin_s(execution: Execution) -> float:
     return min(MAX_MARGIN_S, max(MIN_MARGIN_S, execution.run.settings.time_limit_s / 8))
 
 
-def _outputs(execution: Execution, shard: ShardInProgress, parameters: Vector) -> dict[str, FileRef]:
+def _outputs(execution: Execution, shard: ShardInProgress, parameters: Vector, error: Tensors) -> dict[str, FileRef]:
     """The update, not synchronised as it can be computed again, and the worker's state, which is."""
     run, files, nonce = execution.run, execution.services.files, execution.nonce
     where = (run.run_id, run.round_index, execution.task.key.index, nonce)
-    update = shard.update(parameters)
+    update, left = handed_in(run.settings, shard.update(parameters), error)
     ref = write_vector(files, paths.update_path(*where), update, run.slice_bounds, durable=False)
     outputs = {"update": execution.wrote(ref)}
-    state = shard.worker_state()
-    if state:
+    if state := {**shard.worker_state(), **left}:
         outputs["state"] = execution.wrote(write_tensors(files, paths.state_path(*where), state, durable=True))
     return outputs
 
 
-def _pause(execution: Execution, shard: ShardInProgress) -> dict[str, FileRef]:
+def _pause(execution: Execution, shard: ShardInProgress, error: Tensors) -> dict[str, FileRef]:
     run = execution.run
     path = paths.state_path(run.run_id, run.round_index, execution.task.key.index, execution.nonce)
-    ref = write_tensors(execution.services.files, path, shard.checkpoint(), durable=True)
+    ref = write_tensors(execution.services.files, path, {**shard.checkpoint(), **error}, durable=True)
     return {"checkpoint": execution.wrote(ref)}

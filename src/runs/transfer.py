@@ -178,17 +178,18 @@ def most(run: Run, kind: TaskKind) -> Transfer:
     """
     parameters, state = _bytes(run.parameters), _bytes([run.initial_state])
     constants = _bytes([run.constants])
-    slices = max(1, run.slices)
+    slices, halved = max(1, run.slices), run.settings.update_dtype == "bfloat16"
     match kind:
         case "prepare" | "initialise":
             return most_before_start(run.settings, kind)
         case "train":
             # A checkpoint holds the parameters, the state and, where gradients are accumulated, their sums.
-            checkpoint = 2 * parameters + state
+            # What rounding takes from an update is kept beside them.
+            checkpoint = 2 * parameters + state + (parameters // 2 if halved else 0)
             return _transfer(parameters + constants + checkpoint + data_bytes(run, "train", "val"), checkpoint)
         case "combine":
             outer = 2 * parameters  # Adam's two vectors; the others have one or none
-            updates = run.settings.workers * parameters
+            updates = run.settings.workers * (parameters // 2 if halved else parameters)
             return _transfer(*(-(-total // slices) for total in (updates + parameters + outer, parameters + outer)))
         case "evaluate":
             # Written twice: as a Keras model and as plain tensors.

@@ -23,6 +23,7 @@ from contracts.records import (
 )
 from contracts.settings import RunSettings
 from runs.bill import POLLS_PER_S, cold_start_gets, function_use, light_functions
+from runs.half_updates import error_bytes, update_bytes
 from runs.price_list import BYTES_PER_GB
 from runs.slices import slice_count
 from runs.table_units import TableUnits, round_units, write_units
@@ -101,7 +102,9 @@ class Workload:
     def __init__(self, settings: RunSettings, sizes: Sizes, step: StepTime, plan: RoundPlan) -> None:
         self._settings, self._sizes, self._step, self._plan = settings, sizes, step, plan
         self._vector_bytes = 4 * sizes.parameters
-        self.slices = slice_count(settings, self._vector_bytes)
+        self._update_bytes = update_bytes(settings, sizes.parameters)
+        self._state_bytes = sizes.state_bytes + error_bytes(settings, sizes.parameters)
+        self.slices = slice_count(settings, self._update_bytes)
         if plan.rounds_per_epoch > 1:
             epochs = plan.total_rounds / plan.rounds_per_epoch
         else:
@@ -235,6 +238,7 @@ class Workload:
         outer = {"sgd": 0, "momentum": 1, "nesterov": 1, "adam": 2}[self._settings.outer.kind]
         theta = [slice_bytes] * slices
         state = [sizes.state_bytes] if sizes.state_bytes else []
+        own = [self._state_bytes] if self._state_bytes else []
         constants = [sizes.constants_bytes] if sizes.constants_bytes else []
         match kind:
             case "prepare":
@@ -242,12 +246,13 @@ class Workload:
             case "initialise":
                 return _files([], [*theta, *state, *constants])
             case "train":
-                warm = _files([*theta, *state, *constants], [self._vector_bytes, *state], self._count(kind))
+                warm = _files([*theta, *own, *constants], [self._update_bytes, *own], self._count(kind))
                 data = _files([sizes.data_bytes], [], self._environments())
                 return _sum(warm, data)
             case "combine":
                 state_bytes = [outer * slice_bytes] if outer else []
-                reads = [*([slice_bytes] * workers), slice_bytes, *state_bytes]
+                update = -(-self._update_bytes // slices)
+                reads = [*([update] * workers), slice_bytes, *state_bytes]
                 return _files(reads, [slice_bytes, *state_bytes], self._count(kind))
             case "evaluate":
                 model = self._vector_bytes + sizes.constants_bytes
@@ -256,7 +261,7 @@ class Workload:
                 return Transfer(written_bytes=METADATA_BYTES * self._count("train") // 2)
 
     def _round_bytes(self) -> int:
-        return self._settings.workers * (self._vector_bytes + self._sizes.state_bytes) + 2 * self._vector_bytes
+        return self._settings.workers * (self._update_bytes + self._state_bytes) + 2 * self._vector_bytes
 
     def _table_units(self) -> TableUnits:
         """By one typical round's records, and what is kept for display."""
