@@ -56,8 +56,9 @@ def _known(recipe: str, settings: RunSettings, place: Runs, places: DataPlaces) 
     """Sizes and a step's time, from an earlier run if there is one."""
     sizes: Sizes | None = None
     for run in like_before(settings, place.runs(LOOKED_AT)):
-        sizes = sizes or measured_sizes(run)
-        step = measured_step_time(load(place.store, place.telemetry, run.run_id), settings) if sizes else None
+        history = load(place.store, place.telemetry, run.run_id)
+        sizes = sizes or measured_sizes(history)
+        step = measured_step_time(history, settings) if sizes else None
         if sizes and step:
             return sizes, step
     sizes = sizes or built_sizes(recipe, settings, places)

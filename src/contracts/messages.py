@@ -27,6 +27,7 @@ MAX_NUMBER = 10**9
 
 FUNCTIONS: dict[TaskKind, str] = {
     "prepare": "prepare",
+    "extract": "train",
     "initialise": "train",
     "train": "train",
     "combine": "combine",

@@ -14,8 +14,8 @@ from contracts.errors import ErrorRecord
 from contracts.settings import RunSettings
 
 RunStatus = Literal["PENDING", "RUNNING", "FINISHED", "FAILED", "CANCELLED"]
-Phase = Literal["PREPARING", "INITIALISING", "TRAINING", "COMBINING", "EVALUATING", "CLEARING"]
-TaskKind = Literal["prepare", "initialise", "train", "combine", "evaluate", "clear"]
+Phase = Literal["PREPARING", "EXTRACTING", "INITIALISING", "TRAINING", "COMBINING", "EVALUATING", "CLEARING"]
+TaskKind = Literal["prepare", "extract", "initialise", "train", "combine", "evaluate", "clear"]
 TaskStatus = Literal["WAITING", "OFFERED", "CLAIMED", "DONE", "FAILED"]
 Outcome = Literal["done", "paused", "failed"]
 
@@ -175,7 +175,8 @@ class Run(Record, frozen=True, kw_only=True):
     `outer` is the outer optimizer's state beside them. `inputs` is the frozen choice worker → nonce of a
     COMBINING stage; `previous_inputs` that of the round before, which names each worker's own state.
     `granted` are the open attempts that the budget has been reserved for. `clearing` is the clearing-up under way: it
-    may outlast the round that it began beside.
+    may outlast the round that it began beside. `feature_facts` are those of a frozen backbone's outputs, on which the
+    workers train in place of the examples; empty where they train on the examples.
     """
 
     run_id: str
@@ -198,6 +199,7 @@ class Run(Record, frozen=True, kw_only=True):
     voided: dict[int, str] = {}
 
     data_facts: dict[str, Any] = {}
+    feature_facts: dict[str, Any] = {}
     plan: RoundPlan | None = None
     parameter_count: int = 0
     trainable_count: int = 0

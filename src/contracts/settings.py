@@ -39,6 +39,9 @@ class RunSettings(msgspec.Struct, frozen=True, kw_only=True):
     people: a user's own recipe is found as `recipes/<digest>.py`. `data_folder` names the very folder of the bucket
     that holds the data set; where it is empty, the newest one of the data set's name is taken.
 
+    `backbone_digest` names the frozen backbone whose outputs are computed once and trained on: its code, weights and
+    preprocessing. Where it is empty, every step computes the whole model.
+
     `update_dtype` says as what workers hand in their updates: `float32` as the parameters are, `bfloat16` rounded.
 
     `in_flight_per_place` of 2 keeps one attempt at the door of every place, where an engine queues; on AWS, where every
@@ -61,6 +64,7 @@ class RunSettings(msgspec.Struct, frozen=True, kw_only=True):
     outer: OuterSettings = OuterSettings()
     seed: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 0
     recipe_settings: dict[str, Any] = {}
+    backbone_digest: Annotated[str, Meta(pattern=r"^([0-9a-f]{32})?$")] = ""
 
     target_accuracy: Annotated[float, Meta(gt=0, le=1)] | None = None
     patience: Positive | None = None

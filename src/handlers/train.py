@@ -1,4 +1,4 @@
-"""Lambda function Train: initialises, trains shards and evaluates. It loads TensorFlow, as Predict does."""
+"""Lambda function Train: extracts features, initialises, trains and evaluates. It loads TensorFlow, as Predict does."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from handlers.probe import answer_probe
 from handlers.warm_trainer import WarmTrainer, places
 from libraries.load import current_digest
 from runs.execute import Execution, execute
+from runs.extract import extract
 from runs.train import evaluate, initialise, train
 
 TRAINER = WarmTrainer()
@@ -23,6 +24,7 @@ def _work(use_case: Callable[..., Report], execution: Execution) -> Report:
 
 
 WORK = {
+    "extract": partial(_work, extract),
     "initialise": partial(_work, initialise),
     "train": partial(_work, train),
     "evaluate": partial(_work, evaluate),
@@ -32,7 +34,7 @@ INIT = wiring.Init()
 
 
 def handler(event: Mapping[str, Any], context: wiring.LambdaContext) -> dict[str, Any]:
-    """Do one initialise, train or evaluate task, or answer a probe."""
+    """Do one extract, initialise, train or evaluate task, or answer a probe."""
     if is_probe(event):
         return answer_probe("train", current_digest(places()))
     deadline = wiring.ContextDeadline(context)

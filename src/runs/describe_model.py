@@ -16,7 +16,8 @@ from runs import own_process
 from runs.describe_recipe import DataPlaces, missing_bytes
 from training.datasets.fetch import check_source
 from training.datasets.source import DataSource, source_named
-from training.recipe import load_recipe
+from training.feature_blocks import FEATURE_BYTES
+from training.recipe import load_recipe, without_weights
 
 VALIDATION_FRACTION = 0.1
 LABEL_BYTES = 8
@@ -34,7 +35,11 @@ class ModelQuestion(msgspec.Struct, frozen=True):
 
 
 class ModelSizes(msgspec.Struct, frozen=True):
-    """What there is of it. The sizes of data that are not here follow from the model's input; `is_data_here` tells."""
+    """What there is of it. The sizes of data that are not here follow from the model's input; `is_data_here` tells.
+
+    `backbone_flops` are those of one example's pass through a frozen backbone, `weights_bytes` its weights;
+    `feature_bytes` is 0 where its outputs are not what the model trains on.
+    """
 
     parameters: int
     state_bytes: int
@@ -43,6 +48,9 @@ class ModelSizes(msgspec.Struct, frozen=True):
     test_examples: int
     example_bytes: int
     is_data_here: bool
+    backbone_flops: float = 0.0
+    feature_bytes: int = 0
+    weights_bytes: int = 0
 
 
 def describe(question: ModelQuestion) -> ModelSizes:
@@ -54,9 +62,12 @@ def describe(question: ModelQuestion) -> ModelSizes:
     """
     from training.compiled import compiled_recipe  # TensorFlow
 
-    compiled = compiled_recipe(question.recipe, question.settings, sync=question.sync)  # type: ignore[arg-type]
+    settings = without_weights(load_recipe(question.recipe), question.settings)
+    compiled = compiled_recipe(question.recipe, settings, sync=question.sync)  # type: ignore[arg-type]
     parameters, constants, state = compiled.initial(question.seed)
-    source = source_named(load_recipe(question.recipe).dataset)
+    recipe = load_recipe(question.recipe)
+    source = source_named(recipe.dataset)
+    backbone = compiled.backbone if recipe.build_backbone is not None else None
     examples, test_examples, example_bytes, is_here = _data(source, question.places, compiled.model.input_shape)
     return ModelSizes(
         parameters=int(parameters.size),
@@ -66,7 +77,24 @@ def describe(question: ModelQuestion) -> ModelSizes:
         test_examples=test_examples,
         example_bytes=example_bytes,
         is_data_here=is_here,
+        backbone_flops=_flops(backbone) if backbone is not None else 0.0,
+        feature_bytes=backbone.output_shape[1] * FEATURE_BYTES
+        if backbone is not None and compiled.is_on_features
+        else 0,
+        weights_bytes=backbone.count_params() * VALUE_BYTES if backbone is not None else 0,
     )
+
+
+def _flops(model: Any) -> float:
+    """Of one example's pass: two for each value of a kernel, wherever it is applied."""
+    total = 0.0
+    for layer in model.layers:
+        if hasattr(layer, "layers"):
+            total += _flops(layer)
+        elif (kernel := getattr(layer, "kernel", None)) is not None:
+            places = math.prod(layer.output.shape[1:-1])  # height × width of a convolution's output
+            total += 2.0 * math.prod(kernel.shape) * places
+    return total
 
 
 def _data(source: DataSource, places: DataPlaces, input_shape: Any) -> tuple[int, int, int, bool]:

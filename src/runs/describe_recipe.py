@@ -15,6 +15,7 @@ from training.datasets.fetch import check_source, is_unpacked
 from training.datasets.source import DataSource, source_named
 from training.recipe import backbone_digest, load_recipe, recipe_digest
 from training.recipe_settings import resolve_settings
+from training.weights import WEIGHTS
 
 
 class DataPlaces(msgspec.Struct, frozen=True):
@@ -56,6 +57,8 @@ def summarise_recipe(name_or_path: str, location: str, overrides: Mapping[str, A
         overridden=tuple(overrides),
         train_examples=source.train_examples,
         backbone_digest=backbone_digest(name_or_path, settings),
+        takes_weights=WEIGHTS in recipe.backbone_settings,
+        published_weights=recipe.weights,
     )
 
 

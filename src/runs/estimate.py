@@ -7,7 +7,6 @@ from collections.abc import Iterable
 
 import msgspec
 
-from contracts.records import Run
 from contracts.settings import RunSettings
 from runs import budget
 from runs.ec2 import ASSUMPTIONS as EC2_ASSUMPTIONS
@@ -26,6 +25,7 @@ from runs.workload import (
     StepTime,
     Workload,
 )
+from training.feature_blocks import FEATURE_BYTES, SPLITS
 from training.shards import plan_rounds
 
 FLOPS_PER_S = 20e9
@@ -80,7 +80,8 @@ def assumed_step_time(sizes: Sizes, settings: RunSettings) -> StepTime:
         f"an assumption, no such run was made here yet: {FLOPS_PER_PARAMETER} operations for each parameter and "
         f"example at {FLOPS_PER_S / 1e9:.0f} GFLOP/s; convolutions take longer"
     )
-    return StepTime(STEP_OVERHEAD_S + flops / FLOPS_PER_S, 1, source)
+    in_step_s = 0.0 if sizes.feature_bytes else settings.batch_size * sizes.backbone_s
+    return StepTime(STEP_OVERHEAD_S + flops / FLOPS_PER_S + in_step_s, 1, source)
 
 
 def measured_step_time(history: RunHistory, settings: RunSettings) -> StepTime | None:
@@ -98,8 +99,9 @@ def measured_step_time(history: RunHistory, settings: RunSettings) -> StepTime |
     return StepTime(seconds / examples * settings.batch_size, before.threads, source)
 
 
-def measured_sizes(run: Run) -> Sizes | None:
+def measured_sizes(history: RunHistory) -> Sizes | None:
     """The sizes of an earlier run; None where it did not come so far."""
+    run = history.run
     facts = run.data_facts
     if not run.parameter_count or "files" not in facts:
         return None
@@ -114,7 +116,19 @@ def measured_sizes(run: Run) -> Sizes | None:
         data_bytes=sum(count for name, count in files.items() if not name.endswith("test")),
         test_bytes=sum(count for name, count in files.items() if name.endswith("test")),
         source=f"as in run {run.run_id}",
+        backbone_s=_backbone_s(history),
+        feature_bytes=int(run.feature_facts.get("width", 0)) * FEATURE_BYTES,
     )
+
+
+def _backbone_s(history: RunHistory) -> float:
+    """Seconds of one core for the features of one example; 0 where the run found them there."""
+    facts = history.run.data_facts
+    examples = sum(int(facts.get(f"{split}_examples", 0)) for split in SPLITS)
+    tasks = (task for task in history.tasks if task.key.kind == "extract")
+    computing = (task for task in tasks if task.report and task.report.facts["computed"])
+    worked_s = sum(record.ended_at - record.started_at for task in computing for record in task.history)
+    return worked_s * history.run.settings.threads / max(1, examples)
 
 
 def estimate(

@@ -22,6 +22,9 @@ from runs.transfer import metering, most
 
 logger = logging.getLogger(__name__)
 
+MIN_MARGIN_S = 0.75
+MAX_MARGIN_S = 20.0
+
 
 @dataclass
 class Execution:
@@ -52,6 +55,21 @@ class Execution:
             yield
         finally:
             self.spans.append(Span(name=name, start_s=start_s, end_s=self.services.clock.now()))
+
+    @property
+    def spare_s(self) -> float:
+        """Seconds left for work: an eighth of the time limit, within bounds, is kept for saving and reporting."""
+        margin_s = min(MAX_MARGIN_S, max(MIN_MARGIN_S, self.run.settings.time_limit_s / 8))
+        return self.deadline.remaining_s() - margin_s
+
+    def check_wanted(self) -> None:
+        """Leave a long work whose run has ended meanwhile.
+
+        Raises:
+            Refused: it has.
+        """
+        if self.services.store.load_run(self.run.run_id).ended:
+            raise Refused(f"run {self.run.run_id} has ended")
 
     def wrote(self, ref: FileRef) -> FileRef:
         """Remember a file of this execution: it goes again if the report is refused."""

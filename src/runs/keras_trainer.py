@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import resource
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,12 +17,14 @@ from training.datasets.prepared import load_prepared
 from training.datasets.source import source_named
 from training.evaluate import evaluate, examine
 from training.export import export_keras, export_safetensors
+from training.feature_blocks import load_features
 from training.loop import ShardRun, ShardWork
 from training.metrics import combine_sums
 from training.numerics import fingerprint, pin_threads
 from training.samples import looks
 from training.shards import Rows
 from training.vector_files import Vector
+from training.weights import with_local_weights
 
 
 class KerasTrainer:
@@ -37,7 +39,6 @@ class KerasTrainer:
         pin_threads(threads)
         self.fingerprint = fingerprint()
         self._files = files
-        self._data_folder = ""
         self._arrays: dict[str, Vector] = {}
 
     def peak_memory_bytes(self) -> int:
@@ -51,6 +52,10 @@ class KerasTrainer:
         parameters, constants, state = compiled.initial(run.settings.seed)
         return Initial(parameters, compiled.layout.trainable_count, constants, state)
 
+    def features(self, run: Run, split: str, low: int, high: int) -> Vector:
+        """See `Trainer.features`."""
+        return self._compiled(run).features(self._examples(run, f"x_{split}")[low:high])
+
     def shard(self, run: Run, round_index: int, worker_index: int, pieces: Sequence[Rows]) -> ShardInProgress:
         """See `Trainer.shard`."""
         settings = run.settings
@@ -62,12 +67,12 @@ class KerasTrainer:
             round_index=round_index,
             worker_index=worker_index,
         )
-        x, y = self._data(run, "x_train", "y_train")
+        x, y = self._data(run, "train")
         return ShardRun(self._compiled(run), work, x, y)
 
     def validate(self, run: Run, parameters: Vector, constants: Tensors, low: int, high: int) -> Validation:
         """See `Trainer.validate`."""
-        x, y = self._data(run, "x_val", "y_val")
+        x, y = self._data(run, "val")
         found = examine(self._compiled(run), parameters, constants, x[low:high], y[low:high])
         return Validation(found.sums, None if found.answers is None else looks(found.answers, low, len(x)))
 
@@ -75,7 +80,7 @@ class KerasTrainer:
         """See `Trainer.pictures`."""
         from training.thumbnails import thumbnails  # imports Pillow, which only a run's first validation needs
 
-        x, _ = self._data(run, "x_val", "y_val")
+        x = self._examples(run, "x_val")
         level = source_named(self._compiled(run).recipe.dataset).max_level
         return thumbnails(x[list(rows)], level)
 
@@ -83,7 +88,7 @@ class KerasTrainer:
         """See `Trainer.test`."""
         metrics: dict[str, float] = {}
         for split in ("val", "test"):
-            x, y = self._data(run, f"x_{split}", f"y_{split}")
+            x, y = self._data(run, split)
             if len(x):
                 sums = combine_sums([evaluate(self._compiled(run), parameters, constants, x, y)])
                 metrics |= {f"{split}_{name}": value for name, value in sums.items()}
@@ -102,14 +107,26 @@ class KerasTrainer:
         location = settings.recipe
         if location.endswith(".py"):
             location = self._files.local_path(location)
-        return compiled_recipe(location, settings.recipe_settings, sync=settings.sync)
+        local = with_local_weights(settings.recipe_settings, self._files.local_path)
+        return compiled_recipe(location, local, sync=settings.sync)
 
-    def _data(self, run: Run, x_name: str, y_name: str) -> tuple[Vector, Vector]:
-        """Two arrays of the run's data set: read once, kept until another data set is asked for."""
+    def _data(self, run: Run, split: str) -> tuple[Vector, Vector]:
+        """What the trained model is given of a split, features where there are some, and the truths."""
+        y = self._examples(run, f"y_{split}")
+        if not run.feature_facts:
+            return self._examples(run, f"x_{split}"), y
+        path = run.feature_facts["files"][f"x_{split}"]["path"]
+        return self._kept(run, path, lambda: load_features(self._files, run.feature_facts, f"x_{split}")), y
+
+    def _examples(self, run: Run, name: str) -> Vector:
+        """An array of the run's data set."""
         facts: Mapping[str, Any] = run.data_facts
-        if facts["folder"] != self._data_folder:
-            self._data_folder, self._arrays = facts["folder"], {}
-        missing = [name for name in (x_name, y_name) if name not in self._arrays]
-        if missing:
-            self._arrays |= load_prepared(self._files, facts, missing)
-        return np.asarray(self._arrays[x_name]), np.asarray(self._arrays[y_name])
+        return self._kept(run, f"{facts['folder']}/{name}", lambda: load_prepared(self._files, facts, [name])[name])
+
+    def _kept(self, run: Run, path: str, read: Callable[[], Vector]) -> Vector:
+        """An array, read once and kept until a run on other data comes."""
+        if path not in self._arrays:
+            own = (run.data_facts["folder"], run.feature_facts.get("folder"))
+            self._arrays = {known: kept for known, kept in self._arrays.items() if known.rpartition("/")[0] in own}
+            self._arrays[path] = np.asarray(read())
+        return self._arrays[path]

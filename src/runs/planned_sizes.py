@@ -12,6 +12,9 @@ from runs.describe_recipe import DataPlaces
 from runs.own_process import ask
 from runs.workload import Sizes
 
+BACKBONE_FLOPS_PER_S = 40e9
+"""Of one core, in large convolutions."""
+
 
 def like_before(settings: RunSettings, runs: Iterable[Run]) -> list[Run]:
     """Earlier runs of just this model, newest first, those with the same batch before the others."""
@@ -54,6 +57,9 @@ def _sizes(found: ModelSizes, settings: RunSettings) -> Sizes:
         data_bytes=found.examples * found.example_bytes,
         test_bytes=found.test_examples * found.example_bytes,
         source=f"the model, built for this estimate{here}",
+        backbone_s=found.backbone_flops / BACKBONE_FLOPS_PER_S,
+        feature_bytes=found.feature_bytes,
+        weights_bytes=found.weights_bytes,
     )
 
 

@@ -1,8 +1,10 @@
 """The stages of a run: which tasks each one needs, and what it becomes when they are done. Pure.
 
 PREPARING → INITIALISING → TRAINING(1) → COMBINING(1) → TRAINING(2) → … → EVALUATING → CLEARING → FINISHED
-                                ▲            │
+     └→ EXTRACTING ┘            ▲            │
                                 └────────────┘ an update was found torn: the next generation
+
+A run on the outputs of a frozen backbone goes by EXTRACTING, unless an earlier run has left them there.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from msgspec.structs import replace
 
 from contracts.errors import LambdafitError, TooManyWorkers
 from contracts.records import Best, FileRef, Report, RoundRecord, Run, Task, TaskKey
+from training.feature_blocks import plan_blocks
 from training.shards import plan_rounds
 
 FINAL_CLEAR_INDEX = 1
@@ -32,6 +35,8 @@ def required_tasks(run: Run) -> list[TaskKey]:
     match run.phase:
         case "PREPARING":
             return [TaskKey(round_index=here, kind="prepare")]
+        case "EXTRACTING":
+            return [TaskKey(round_index=here, kind="extract", index=i) for i in range(extracting_workers(run))]
         case "INITIALISING":
             return [TaskKey(round_index=here, kind="initialise")]
         case "TRAINING":
@@ -44,6 +49,11 @@ def required_tasks(run: Run) -> list[TaskKey]:
             return [TaskKey(round_index=here, kind="evaluate")]
         case "CLEARING":
             return [TaskKey(round_index=here, kind="clear", index=FINAL_CLEAR_INDEX)]
+
+
+def extracting_workers(run: Run) -> int:
+    """Among how many the examples are dealt out in EXTRACTING: each has at least one block."""
+    return min(run.settings.workers, len(plan_blocks(run.data_facts)))
 
 
 def is_done(run: Run, task: Task | None) -> bool:
@@ -94,6 +104,8 @@ def advance(run: Run, tasks: Mapping[TaskKey, Task], now: float) -> tuple[Run, R
     match run.phase:
         case "PREPARING":
             return _prepared(run, reports[0].facts, now), None
+        case "EXTRACTING":
+            return replace(run, phase="INITIALISING", feature_facts={"width": reports[0].facts["width"]}), None
         case "INITIALISING":
             return _initialised(run, tasks, reports[0]), None
         case "TRAINING":
@@ -133,12 +145,15 @@ def _failed(run: Run, error: LambdafitError, now: float) -> Run:
 
 
 def _prepared(run: Run, facts: dict[str, Any], now: float) -> Run:
+    facts = dict(facts)
+    features = facts.pop("features", {})
     run = replace(run, data_facts=facts)
     examples = int(facts["train_examples"])
     if run.settings.workers > examples:
         error = TooManyWorkers(f"run {run.run_id}", f"{run.settings.workers} workers", f"at most {examples}")
         return _failed(run, error, now)
-    return replace(run, phase="INITIALISING")
+    is_missing = run.settings.backbone_digest and not features
+    return replace(run, phase="EXTRACTING" if is_missing else "INITIALISING", feature_facts=features)
 
 
 def _initialised(run: Run, tasks: Mapping[TaskKey, Task], report: Report) -> Run:
@@ -153,6 +168,7 @@ def _initialised(run: Run, tasks: Mapping[TaskKey, Task], report: Report) -> Run
         granted=(),
         spent_usd=run.spent_usd + cost_usd,
         plan=plan_rounds(int(run.data_facts["train_examples"]), run.settings),
+        feature_facts=facts.get("features", {}),
         parameter_count=int(facts["parameter_count"]),
         trainable_count=int(facts["trainable_count"]),
         slice_bounds=bounds,

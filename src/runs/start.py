@@ -107,6 +107,7 @@ def complete_settings(request: Mapping[str, Any], recipe: RecipeSummary, limits:
             "recipe": recipe.location,
             "recipe_name": recipe.name,
             "recipe_digest": recipe.digest,
+            "backbone_digest": recipe.backbone_digest,
             "recipe_settings": defaults.recipe_settings(recipe, batch_size, sync),
             "outer": defaults.outer(values.get("outer", {}), recipe, workers, sync),
             "dataset": recipe.dataset,

@@ -14,7 +14,20 @@ from contracts.ports import RunStore, Telemetry
 from contracts.records import AttemptRecord, PredictionBatch, RoundRecord, Run, SpanBatch, StepBatch, Task, TaskKind
 from runs import budget
 
-SPAN_ORDER = ("init", "prepare", "build", "load", "assign", "evaluate", "compute", "write", "wait", "combine", "clear")
+SPAN_ORDER = (
+    "init",
+    "prepare",
+    "extract",
+    "build",
+    "load",
+    "assign",
+    "evaluate",
+    "compute",
+    "write",
+    "wait",
+    "combine",
+    "clear",
+)
 """Names of spans in the order in which they happen; others follow behind."""
 
 UNATTENDED_GAP_S = 60.0
@@ -24,7 +37,7 @@ NOT_SEEN_TO_END = frozenset({"lost", "superseded"})
 """Outcomes of attempts of which nobody knows when they really ended."""
 
 IDLE = "idle"
-KIND_ORDER: tuple[TaskKind, ...] = ("prepare", "initialise", "train", "combine", "evaluate", "clear")
+KIND_ORDER: tuple[TaskKind, ...] = ("prepare", "extract", "initialise", "train", "combine", "evaluate", "clear")
 Interval = tuple[float, float]
 
 

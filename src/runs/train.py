@@ -10,6 +10,7 @@ from contracts.errors import Refused
 from contracts.records import FileRef, Report, TaskKey
 from runs import paths
 from runs.execute import Execution
+from runs.extract import joined_features
 from runs.half_updates import handed_in, parted, update_bytes
 from runs.slices import slice_count
 from runs.trainer import NO_TENSORS, ShardInProgress, Tensors, Trainer, parameters_digest
@@ -21,17 +22,16 @@ FIRST_CHUNK_STEPS = 4
 CHUNK_S = 1.0
 """Steps are asked for in chunks of about this long: between two of them the clock is looked at."""
 
-MIN_MARGIN_S = 0.75
-MAX_MARGIN_S = 20.0
 FLUSH_MIN_S = 1.0
 FLUSH_WORKERS_PER_S = 32
 
 
 def initialise(execution: Execution, trainer: Trainer) -> Report:
-    """Write the parameters, constants and worker state that every worker starts from."""
+    """Write the parameters, constants and worker state that every worker starts from; join a backbone's outputs."""
     run, files, nonce = execution.run, execution.services.files, execution.nonce
     with execution.span("build"):
         initial = trainer.initial(run)
+    features = joined_features(execution)
     parameters = initial.parameters
     sizes = (parameters.size, parameters.itemsize)
     bounds = slice_bounds(parameters.size, slice_count(run.settings, update_bytes(run.settings, *sizes)))
@@ -52,6 +52,7 @@ def initialise(execution: Execution, trainer: Trainer) -> Report:
         "parameter_count": parameters.size,
         "trainable_count": initial.trainable_count,
         "slice_bounds": list(bounds),
+        "features": features,
     }
     return execution.done(outputs=outputs, facts=facts, fingerprint=trainer.fingerprint)
 
@@ -175,7 +176,7 @@ def _advance(execution: Execution, shard: ShardInProgress) -> bool:
     step_s = 0.0
     while shard.step < shard.total_steps:
         chunk = FIRST_CHUNK_STEPS if not step_s else max(1, math.floor(CHUNK_S / step_s))
-        spare_s = execution.deadline.remaining_s() - _margin_s(execution)
+        spare_s = execution.spare_s
         if step_s:
             chunk = min(chunk, math.floor(spare_s / step_s))
         if spare_s <= 0 or chunk < 1:
@@ -189,15 +190,9 @@ def _advance(execution: Execution, shard: ShardInProgress) -> bool:
         if now - last_flush >= flush_s:
             progress.flush()
             last_flush = now
-            if execution.services.store.load_run(execution.run.run_id).ended:
-                raise Refused(f"run {execution.run.run_id} has ended")
+            execution.check_wanted()
     progress.flush()
     return True
-
-
-def _margin_s(execution: Execution) -> float:
-    """Time to keep for saving a checkpoint: an eighth of the limit, within bounds."""
-    return min(MAX_MARGIN_S, max(MIN_MARGIN_S, execution.run.settings.time_limit_s / 8))
 
 
 def _outputs(execution: Execution, shard: ShardInProgress, parameters: Vector, error: Tensors) -> dict[str, FileRef]:

@@ -120,6 +120,13 @@ class Trainer(Protocol):
     def initial(self, run: Run) -> Initial:
         """The model as its seed alone gives it."""
 
+    def features(self, run: Run, split: str, low: int, high: int) -> Vector:
+        """The frozen backbone's outputs for rows low … high-1 of a split: shape (rows, width), float16.
+
+        Raises:
+            NotFinite: one is not, as float16.
+        """
+
     def shard(self, run: Run, round_index: int, worker_index: int, pieces: Sequence[Rows]) -> ShardInProgress:
         """Prepare one worker's round; nothing is assigned before `start` or `restore`."""
 

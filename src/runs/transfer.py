@@ -16,6 +16,7 @@ from typing import Any
 from contracts.ports import OpenFile, SharedFiles
 from contracts.records import FileRef, Run, TaskKind, Transfer
 from contracts.settings import RunSettings
+from training.feature_blocks import FEATURE_BYTES, MAX_FEATURES, SPLITS
 
 LEAST_DATA_BYTES = 32 << 10
 DATA_STEP_BYTES = 1 << 10
@@ -174,14 +175,20 @@ def most(run: Run, kind: TaskKind) -> Transfer:
     """The most that one attempt of the run's current round may move: in a new environment, which has nothing warm.
 
     What `prepare` and `initialise` write is known only afterwards; a worker must hold it in its memory, which bounds
-    it. Everything else follows from the sizes of the parameters, the workers' state and the data.
+    it, as it does a backbone's weights. Everything else follows from the sizes of the parameters, the workers' state
+    and the data.
     """
     parameters, state = _bytes(run.parameters), _bytes([run.initial_state])
     constants = _bytes([run.constants])
     slices, halved = max(1, run.slices), run.settings.update_dtype == "bfloat16"
     match kind:
         case "prepare" | "initialise":
-            return most_before_start(run.settings, kind)
+            features = _examples(run) * run.feature_facts.get("width", 0) * FEATURE_BYTES  # joined: read twice
+            return _transfer(2 * features, _held_bytes(run.settings) + features)
+        case "extract":
+            share = -(-_examples(run) // run.settings.workers)
+            examples = run.data_facts.get("bytes", 0)
+            return _transfer(examples + _held_bytes(run.settings), share * MAX_FEATURES * FEATURE_BYTES)
         case "train":
             # A checkpoint holds the parameters, the state and, where gradients are accumulated, their sums.
             # What rounding takes from an update is kept beside them.
@@ -193,21 +200,29 @@ def most(run: Run, kind: TaskKind) -> Transfer:
             return _transfer(*(-(-total // slices) for total in (updates + parameters + outer, parameters + outer)))
         case "evaluate":
             # Written twice: as a Keras model and as plain tensors.
-            return _transfer(parameters + constants + data_bytes(run, "val", "test"), 3 * (parameters + constants))
+            model = parameters + constants + (_held_bytes(run.settings) if run.settings.backbone_digest else 0)
+            return _transfer(model + data_bytes(run, "val", "test"), 3 * model)
         case "clear":
             return _transfer(0, run.settings.workers * METADATA_BYTES)
 
 
 def most_before_start(settings: RunSettings, kind: TaskKind) -> Transfer:
     """As `most`, while nothing is known of the model and the data."""
-    held = int(settings.memory_mb * HELD_SHARE) << 20
-    return _transfer(0, held if kind in ("prepare", "initialise") else 0)
+    return _transfer(0, _held_bytes(settings) if kind in ("prepare", "initialise") else 0)
 
 
 def data_bytes(run: Run, *splits: str) -> int:
-    """Bytes of some of `train`, `val` and `test` on the shared files; 0 where the facts do not say."""
-    files = run.data_facts.get("files", {})
+    """Bytes of some of `train`, `val` and `test` as workers read them; 0 where the facts do not say."""
+    files = run.data_facts.get("files", {}) | run.feature_facts.get("files", {})
     return sum(int(files.get(f"{axis}_{split}", {}).get("bytes", 0)) for axis in "xy" for split in splits)
+
+
+def _examples(run: Run) -> int:
+    return sum(int(run.data_facts.get(f"{split}_examples", 0)) for split in SPLITS)
+
+
+def _held_bytes(settings: RunSettings) -> int:
+    return int(settings.memory_mb * HELD_SHARE) << 20
 
 
 def _transfer(read: int, written: int) -> Transfer:

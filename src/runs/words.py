@@ -83,6 +83,12 @@ def phase(run: Run, tasks: Mapping[TaskKey, Task], *, warm: bool = True) -> str:
     match run.phase:
         case "PREPARING":
             return "reading the data" if claimed else "starting the functions"
+        case "EXTRACTING" if not claimed:
+            return "loading TensorFlow"
+        case "EXTRACTING":
+            extracts = [task for task in tasks.values() if task.key.kind == "extract"]
+            done = sum(task.status == "DONE" for task in extracts)
+            return f"computing the backbone's outputs, {done} of {len(extracts)} done"
         case "INITIALISING":
             return "building the model" if claimed else "loading TensorFlow"
         case "TRAINING" if not warm and not claimed:

@@ -69,6 +69,9 @@ class Sizes(NamedTuple):
         state_bytes: of each worker's own state.
         data_bytes: train and validation split on the shared files; `test_bytes` the test split.
         source: where this is from, for people.
+        backbone_s: of one core, for one example's pass through a frozen backbone.
+        feature_bytes: of its outputs for one example, where these are computed once; 0: they are computed in each step.
+        weights_bytes: of the backbone.
     """
 
     parameters: int
@@ -80,6 +83,9 @@ class Sizes(NamedTuple):
     data_bytes: int
     test_bytes: int
     source: str
+    backbone_s: float = 0.0
+    feature_bytes: int = 0
+    weights_bytes: int = 0
 
 
 class StepTime(NamedTuple):
@@ -127,7 +133,7 @@ class Workload:
         duration_s = self.duration_s()
         tasks = sum(self._count(kind) for kind in seconds)
         light = light_functions(settings.workers, self.rounds, tasks, units, duration_s)
-        data = self._sizes.data_bytes + self._sizes.test_bytes
+        data = self._sizes.data_bytes + self._sizes.test_bytes + self._all_examples * self._sizes.feature_bytes
         return Usage(
             functions=[*(use._replace(estimated=True) for use in [*uses, cold]), *light],
             transfer=self._transfer(),
@@ -148,6 +154,7 @@ class Workload:
         per_round = {kind: seconds[kind] / self._count(kind) for kind in ("train", "combine")}
         a_round = waves * per_round["train"] + per_round["combine"] + HOPS_S + invoking_s
         others = sum(seconds[kind] for kind in ("prepare", "initialise", "evaluate", "clear"))
+        others += seconds["extract"] / max(1, min(self._settings.workers, self._settings.concurrency))
         return COLD_TRAIN_S + COLD_LIGHT_S + self.rounds * a_round + others + 4 * HOPS_S
 
     def laptop_s(self, cores: int) -> float:
@@ -156,11 +163,11 @@ class Workload:
         return LAPTOP_START_S + busy_s + self.rounds * LAPTOP_ROUND_S
 
     def core_s(self) -> float:
-        """Of training, validation and test, on one core."""
+        """Of a backbone's outputs, training, validation and test, on one core."""
         batches = self.validations * self._sizes.val_examples / self._settings.batch_size
         batches += (self._sizes.test_examples + self._sizes.val_examples) / self._settings.batch_size
         steps = self.steps * self._settings.workers + batches * EVALUATED_STEP_SHARE
-        return steps * self._step.seconds * self._step.threads
+        return steps * self._step.seconds * self._step.threads + self._extraction_core_s
 
     def run(self) -> Run:
         """The run as it will stand in its second round, for the sums that go by a run."""
@@ -198,6 +205,7 @@ class Workload:
         test_batches = (sizes.val_examples + sizes.test_examples) / settings.batch_size
         worked: dict[TaskKind, float] = {
             "prepare": 0.0,
+            "extract": self._extraction_core_s / (settings.memory_mb / VCPU_MB),
             "initialise": 1.0,
             "train": train_s,
             "combine": 0.0,
@@ -212,6 +220,8 @@ class Workload:
     def _count(self, kind: TaskKind) -> int:
         """Attempts of a kind."""
         match kind:
+            case "extract":
+                return self._settings.workers if self._sizes.feature_bytes else 0
             case "train":
                 return self._settings.workers * self.rounds
             case "combine":
@@ -221,11 +231,19 @@ class Workload:
             case _:
                 return 1
 
+    @property
+    def _extraction_core_s(self) -> float:
+        return self._all_examples * self._sizes.backbone_s if self._sizes.feature_bytes else 0.0
+
+    @property
+    def _all_examples(self) -> int:
+        return self._sizes.examples + self._sizes.val_examples + self._sizes.test_examples
+
     def _environments(self) -> int:
         return min(self._settings.workers, self._settings.concurrency)
 
     def _transfer(self) -> Transfer:
-        kinds: tuple[TaskKind, ...] = ("prepare", "initialise", "train", "combine", "evaluate", "clear")
+        kinds: tuple[TaskKind, ...] = ("prepare", "extract", "initialise", "train", "combine", "evaluate", "clear")
         moved = [self._kind_transfer(kind) for kind in kinds]
         return Transfer(
             read_bytes=sum(one.read_bytes for one in moved), written_bytes=sum(one.written_bytes for one in moved)
@@ -243,19 +261,24 @@ class Workload:
         match kind:
             case "prepare":
                 return _files([], [sizes.data_bytes, sizes.test_bytes])
+            case "extract":
+                read = [sizes.data_bytes, sizes.test_bytes, sizes.weights_bytes]
+                features_bytes = self._all_examples * sizes.feature_bytes
+                return _files(read, [features_bytes // workers], self._count(kind))
             case "initialise":
-                return _files([], [*theta, *state, *constants])
+                features = [self._all_examples * sizes.feature_bytes] if sizes.feature_bytes else []
+                return _files([*features, *features], [*theta, *state, *constants, *features])
             case "train":
                 warm = _files([*theta, *own, *constants], [self._update_bytes, *own], self._count(kind))
-                data = _files([sizes.data_bytes], [], self._environments())
-                return _sum(warm, data)
+                trained_on = (sizes.examples + sizes.val_examples) * sizes.feature_bytes or sizes.data_bytes
+                return _sum(warm, _files([trained_on], [], self._environments()))
             case "combine":
                 state_bytes = [outer * slice_bytes] if outer else []
                 update = -(-self._update_bytes // slices)
                 reads = [*([update] * workers), slice_bytes, *state_bytes]
                 return _files(reads, [slice_bytes, *state_bytes], self._count(kind))
             case "evaluate":
-                model = self._vector_bytes + sizes.constants_bytes
+                model = self._vector_bytes + sizes.constants_bytes + sizes.weights_bytes
                 return _files([*theta, *constants, sizes.test_bytes], [model, model])
             case "clear":
                 return Transfer(written_bytes=METADATA_BYTES * self._count("train") // 2)

@@ -306,7 +306,8 @@ class DynamoStore:
 
 def _telemetry_parts(workers: int, slices: int) -> list[str]:
     """The telemetry partitions that a run of this shape may have."""
-    counts = {"prepare": 1, "initialise": 1, "train": workers, "combine": slices, "evaluate": 1, "clear": 2}
+    counts = {"prepare": 1, "extract": workers, "initialise": 1, "train": workers, "combine": slices}
+    counts |= {"evaluate": 1, "clear": 2}
     return [f"{kind}#{index:04d}" for kind, count in counts.items() for index in range(count)]
 
 

@@ -20,7 +20,7 @@ import xxhash
 from contracts.errors import RecipeFailed, UnknownRecipe
 from training.datasets.source import DataSource
 from training.failures import code_file, recipe_code
-from training.weights import WEIGHTS, PublishedWeights, file_name
+from training.weights import NOT_LOADED, WEIGHTS, PublishedWeights, file_name
 
 if TYPE_CHECKING:
     import keras
@@ -149,6 +149,11 @@ def backbone_digest(name_or_path: str, settings: Settings) -> str:
     hasher = xxhash.xxh3_128(json.dumps(values).encode())
     hasher.update(_read(Path(code_file(recipe.build_backbone))))
     return str(hasher.hexdigest())
+
+
+def without_weights(recipe: Recipe, settings: Settings) -> dict[str, Any]:
+    """Settings for a backbone of which only the shape matters: no weights are loaded."""
+    return dict(settings) | ({WEIGHTS: NOT_LOADED} if WEIGHTS in recipe.backbone_settings else {})
 
 
 def recipe_file(recipe: Recipe) -> str:

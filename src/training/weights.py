@@ -21,10 +21,13 @@ from contracts.errors import WeightsNotFound, WeightsUnfit
 WEIGHTS = "weights"
 """The setting that names the file."""
 
+FOLDER = "weights"
+"""Where such files lie on the shared files and in the bucket."""
+
 NOT_LOADED = "not loaded"
 """What the setting is where only the backbone's shape is wanted."""
 
-_SHARED = re.compile(r"weights/[0-9a-f]{32}\.weights\.h5")
+_SHARED = re.compile(rf"{FOLDER}/[0-9a-f]{{32}}\.weights\.h5")
 _TIMEOUT_S = 60
 _BLOCK_BYTES = 1 << 20
 
@@ -51,7 +54,7 @@ class PublishedWeights:
 
 def shared_path(digest: str) -> str:
     """Where weights of this xxh3-128 lie on the shared files."""
-    return f"weights/{digest}.weights.h5"
+    return f"{FOLDER}/{digest}.weights.h5"
 
 
 def is_shared(weights: object) -> bool:
@@ -97,6 +100,12 @@ def load_weights(model: Any, weights: str) -> None:
     except (ValueError, OSError, KeyError, TypeError, RuntimeError) as error:
         received = f"it does not fit ({type(error).__name__}: {_first_line(error)})"
         raise WeightsUnfit(f"weights {path}", received, f"those of {model.name}") from error
+
+
+def is_here(published: PublishedWeights, data_folder: Path | None, cache_folder: Path) -> bool:
+    """Whether the published file need not be downloaded; see `find_published`."""
+    folders = [folder for folder in (data_folder, cache_folder) if folder is not None]
+    return any((folder / published.folder / published.name).is_file() for folder in folders)
 
 
 def find_published(published: PublishedWeights, data_folder: Path | None, cache_folder: Path) -> Path:

@@ -105,6 +105,10 @@ class ArithmeticTrainer:
         start = (np.arange(PARAMETERS) * 101.0 + run.settings.seed) % PRIME
         return Initial(start, TRAINABLE, NO_TENSORS, {"state": np.ones(PARAMETERS)})
 
+    def features(self, run: Run, split: str, low: int, high: int) -> Vector:
+        rows = np.arange(low, high)[:, None] + len(split)  # (rows, 1)
+        return (rows * np.array([1, 3]) % 251).astype(np.float16)  # (rows, width)
+
     def shard(self, run: Run, round_index: int, worker_index: int, pieces: Sequence[Rows]) -> ArithmeticShard:
         return ArithmeticShard(run, round_index, worker_index, pieces)
 

@@ -10,7 +10,6 @@ import math
 import struct
 import zlib
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 
@@ -86,7 +85,7 @@ def _idx_shape(header: bytes, dimensions: int, path: Path) -> tuple[int, ...]:
     return shape
 
 
-def _idx_values(stream: IO[bytes], shape: tuple[int, ...], path: Path) -> Array:
+def _idx_values(stream: gzip.GzipFile, shape: tuple[int, ...], path: Path) -> Array:
     """Just as many bytes as the shape has; an end that comes later is not looked for."""
     values = np.empty(math.prod(shape), dtype=np.uint8)
     view, done = memoryview(values), 0

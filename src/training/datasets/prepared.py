@@ -30,12 +30,19 @@ def load_prepared(
     """
     folder, stored = facts["folder"], facts["files"]
     return {
-        name: _read(files, f"{folder}/{name}.npy", stored[name]["bytes"], stored[name]["digest"]) for name in splits
+        name: read_array(files, f"{folder}/{name}.npy", stored[name]["bytes"], stored[name]["digest"])
+        for name in splits
     }
 
 
-def _read(files: SharedFiles, path: str, size_bytes: int, digest: str) -> Array:
-    """One array, read straight into its own memory."""
+def read_array(files: SharedFiles, path: str, size_bytes: int, digest: str) -> Array:
+    """One array, read straight into its own memory.
+
+    Args:
+        size_bytes: of the file; `digest` is xxh3-128 of the values behind its header.
+    Raises:
+        DataCorrupted: see `load_prepared`.
+    """
     try:
         prefix = bytearray(_PREFIX_BYTES)
         files.read_into(path, 0, prefix)

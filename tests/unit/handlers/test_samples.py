@@ -24,6 +24,7 @@ FUNCTIONS_OF_THE_TEMPLATE = {
     "monitor": "Monitor",
     "train": "Train",
     "train-full": "Train",
+    "extract": "Train",
     "initialise": "Train",
     "evaluate": "Train",
     "combine": "Combine",
@@ -34,7 +35,7 @@ FUNCTIONS_OF_THE_TEMPLATE = {
     "predict": "Predict",
     "probe": "any function in the VPC",
 }
-TASKS = ("train", "train-full", "initialise", "evaluate", "combine", "combine-full", "clear", "prepare")
+TASKS = ("train", "train-full", "extract", "initialise", "evaluate", "combine", "combine-full", "clear", "prepare")
 NAMES = {name: VARIABLES[f"LAMBDAFIT_{name.upper()}_FUNCTION"] for name in ("train", "combine", "prepare")}
 
 
