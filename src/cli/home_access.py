@@ -18,6 +18,7 @@ from engines.home import Home, HomeLock
 from runs.paths import model_path, run_folder
 from stores.shared_files import FolderFiles
 from stores.sqlite import SqliteStore
+from training.weights import FOLDER, WEIGHTS
 
 if TYPE_CHECKING:
     from runs.services import Services
@@ -127,19 +128,22 @@ class RunFolder:
             self._remove_unnamed()
 
     def _remove_unnamed(self) -> None:
-        """What belongs to no run: recipes of removed ones, temporary files of a crashed engine.
+        """What belongs to no run: recipes and weights of removed ones, temporary files of a crashed engine.
 
         An engine at work has temporary files, and may be about to name a recipe: then a later removal takes them.
         """
-        if not self.files.names(RECIPES) and not self.home.temporary_folder.exists():
+        brought = [f"{folder}/{name}" for folder in (RECIPES, FOLDER) for name in self.files.names(folder)]
+        if not brought and not self.home.temporary_folder.exists():
             return
         lock = HomeLock(self.home)
         try:
             lock.acquire("removal of runs")
             self.home.remove_temporary_files()
-            named = {run.settings.recipe for run in self.runs()}
-            for path in [f"{RECIPES}/{name}" for name in self.files.names(RECIPES)]:
-                if path not in named:
+            runs = self.runs()
+            named = {run.settings.recipe for run in runs} | {run.settings.recipe_settings.get(WEIGHTS) for run in runs}
+            beginnings = {str(path).partition(".")[0] for path in named}  # a mark beside weights begins as these do
+            for path in brought:
+                if path.partition(".")[0] not in beginnings:
                     self.files.remove(path)
         except LambdafitError:
             return  # the run is removed all the same

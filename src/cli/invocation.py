@@ -19,7 +19,8 @@ from contracts.messages import is_start
 from engines.home import Home
 from engines.local import HANDLERS, LocalSettings
 from handlers.wiring import NoInvoker, SystemClock, SystemRandomness
-from runs import recipes, start
+from runs import recipes, start, weights
+from runs.describe_recipe import DataPlaces
 from runs.services import Services
 from stores.shared_files import FolderFiles
 from stores.sqlite import SqliteStore
@@ -66,13 +67,18 @@ def start_run(event: Mapping[str, Any], home: Home, local: LocalSettings) -> dic
     if not is_start(event):
         raise InvalidMessage("event", "it has no start", '{"start": true, …}')
     recipe_name = str(event.get("recipe", start.DEFAULT_RECIPE))
-    recipe = recipes.describe(recipe_name, {})
+    places = DataPlaces(local.data, str(home.environment().download_folder))
+    wanted = weights.describe(recipe_name, {}, places, checks_data=False)
+    recipe = wanted.summary
     settings = start.complete_settings(event, recipe, local.limits())
     start.check_budget(settings)
-    home.create()
     environment = home.environment()
-    store, files = SqliteStore(environment.store_file), FolderFiles(environment.shared_folder)
+    files = FolderFiles(environment.shared_folder)
+    weights.check(recipe_name, wanted, files.exists)
+    home.create()
+    store = SqliteStore(environment.store_file)
     recipes.keep(files, recipe_name, recipe)
+    weights.keep(files, wanted)
     run = start.start(Services(store, store, files, NoInvoker(), SystemClock(), SystemRandomness()), settings)
     echo_error(f"Nothing conducts it yet: lambdafit runs resume {run.run_id}")
     return {"run_id": run.run_id, "status": run.status}

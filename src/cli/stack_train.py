@@ -24,7 +24,7 @@ from contracts.errors import LambdafitError
 from engines.aws import AwsEngine
 from engines.aws_stack import datasets
 from engines.aws_stack.prepare_process import Wanted
-from runs import recipes, start
+from runs import recipes, start, weights
 from runs.describe_recipe import DataPlaces
 from training.datasets.source import builtin_sources, source_named
 from training.recipe import load_recipe
@@ -43,24 +43,28 @@ def train_in_stack(options: Mapping[str, Any], flags: Flags, *, detach: bool) ->
 
 
 def _train(options: Mapping[str, Any], flags: Flags, *, detach: bool) -> int:
-    overrides = parse_overrides(options["overrides"])
-    asked = request(options)
-    recipe = recipes.describe(options["recipe"], overrides)
+    asked, is_dry = request(options), bool(options["dry_run"])
+    wanted = weights.describe(
+        options["recipe"], parse_overrides(options["overrides"]), data_places(), is_dry=is_dry, checks_data=False
+    )
+    recipe = wanted.summary
     engine = open_engine(flags.place)
     settings = start.complete_settings(asked, recipe, engine.limits())
     start.check_budget(settings)
     engine.check_libraries()
-    if options["dry_run"]:
+    if is_dry:
         from cli.dry_run import show_estimate
 
         notes = start.warnings(settings, recipe)
         return show_estimate(options["recipe"], settings, notes, StackRuns(engine), data_places(), flags)
+    weights.check(options["recipe"], wanted, engine.has_object)
     with TransferBar(flags) as bar:
         data = _bring_data(engine, options["recipe"], options["data"], bar)
         if recipes.is_own(options["recipe"]):
             engine.keep_recipe(options["recipe"], recipe)
+        engine.keep_weights(wanted, bar.begin)
     wake(engine, flags)
-    run_id = engine.start(asked, recipe, overrides, data.folder)
+    run_id = engine.start(asked, recipe, wanted.overrides, data.folder)
     for warning in start.warnings(settings, recipe):
         echo_error(f"Note: {warning}")
     return _follow(engine, run_id, flags, detach=detach)

@@ -19,8 +19,9 @@ from cli.signals import interruptible
 from contracts.errors import InvalidSetting
 from engines.local import LocalEngine, LocalSettings
 from handlers.wiring import SystemRandomness
-from runs import control, recipes, start
+from runs import control, recipes, start, weights
 from runs.describe_recipe import DataPlaces
+from stores.shared_files import FolderFiles
 
 
 def train_run(options: Mapping[str, Any], flags: Flags, announce: int | None) -> int:
@@ -42,7 +43,8 @@ def _train(options: Mapping[str, Any], flags: Flags, announce: int | None) -> in
     check_writable(home)
     places = DataPlaces(local.data, str(home.environment().download_folder))
     is_dry = bool(options["dry_run"])
-    recipe = recipes.describe(options["recipe"], parse_overrides(options["overrides"]), None if is_dry else places)
+    wanted = weights.describe(options["recipe"], parse_overrides(options["overrides"]), places, is_dry=is_dry)
+    recipe = wanted.summary
     settings = start.complete_settings(request(options), recipe, local.limits())
     start.check_budget(settings)
     if is_dry:
@@ -54,12 +56,14 @@ def _train(options: Mapping[str, Any], flags: Flags, announce: int | None) -> in
             options["recipe"], planned, start.warnings(settings, recipe), RunFolder(home), places, flags
         )
     recipes.check_builtin_data(options["recipe"], places)
+    weights.check(options["recipe"], wanted, FolderFiles(home.environment().shared_folder).exists)
     home.create()
     run_id = SystemRandomness().run_id()
     with LocalEngine(home, local.data, run_id, settings) as engine, interruptible(engine):
         engine.prestart()
         try:
             recipes.keep(engine.services.files, options["recipe"], recipe)
+            weights.keep(engine.services.files, wanted)
             start.start(engine.services, settings, run_id)
         except BaseException:
             engine.stop()

@@ -21,10 +21,13 @@ from contracts.errors import (
     MountFailed,
     RecipeFailed,
     StackVersionDiffers,
+    WeightsNotFound,
+    WeightsUnfit,
 )
 from contracts.records import Run
 from engines.aws_stack.account import Account
 from engines.aws_stack.bucket import Bucket
+from engines.aws_stack.datasets import Begin
 from engines.aws_stack.far_files import FilesOutOfReach
 from engines.aws_stack.functions import Functions
 from engines.aws_stack.stack import Stack
@@ -35,7 +38,9 @@ from runs.code_version import code_version
 from runs.recipe_summary import RecipeSummary
 from runs.services import Services
 from runs.start import EngineLimits
+from runs.weights import Wanted, mark
 from stores.dynamodb import DynamoStore
+from training.weights import WEIGHTS, file_digest, shared_path
 
 WORKERS_FUNCTIONS = ("prepare", "train", "combine")
 """What a run needs in the VPC: woken before it starts."""
@@ -126,6 +131,32 @@ class AwsEngine:
             raise RecipeFailed(path, "it was changed while it was being read", "a file at rest", advice="Start again.")
         if not self.bucket.holds(summary.location, len(source), summary.digest):
             self.bucket.write(summary.location, source, summary.digest)
+
+    def has_object(self, key: str) -> bool:
+        """Whether the stack's bucket holds an object."""
+        return self.bucket.size(key) is not None
+
+    def keep_weights(self, wanted: Wanted, begin: Begin) -> None:
+        """Bring a backbone's weights to where the functions take them from, unless they are there.
+
+        Args:
+            begin: told before something is uploaded.
+        Raises:
+            WeightsNotFound: a path in the bucket was given, and there is nothing.
+        """
+        location, file = wanted.location, wanted.file
+        if location and file is None and not self.has_object(location):
+            raise WeightsNotFound(f"--set {WEIGHTS}", f"s3://{self.bucket.name} has no {location}")
+        if not location or file is None:
+            return
+        length, digest = file.stat().st_size, file_digest(file)
+        if shared_path(digest) != location:
+            received = "it was changed while it was being read"
+            raise WeightsUnfit(f"weights {file}", received, "a file at rest", advice="Start again.")
+        if not self.bucket.holds(location, length, digest):
+            self.bucket.upload(file, location, digest, begin(f"weights {file.name}", length))
+        if not self.has_object(mark(wanted)):
+            self.bucket.write(mark(wanted), b"")
 
     def start(
         self,

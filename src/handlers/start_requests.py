@@ -9,13 +9,14 @@ from typing import Any
 import msgspec
 import xxhash
 
-from contracts.errors import InvalidMessage, InvalidSetting
+from contracts.errors import InvalidMessage, InvalidSetting, WeightsNotFound
 from contracts.identifiers import check_run_id
 from contracts.records import Run
 from handlers import wiring
 from runs import recipes, start
 from runs.answers import answer, beginning
 from runs.recipe_summary import RecipeSummary
+from training.weights import WEIGHTS, is_shared
 
 MAX_REQUEST_BYTES = 100_000
 
@@ -44,6 +45,7 @@ def begin(request: Mapping[str, Any], request_id: str) -> tuple[dict[str, Any], 
     check_run_id(run_id)
     recipe = _recipe(options)
     known = wiring.environment()
+    _check_weights(recipe)
     limits = start.lambda_limits(
         workers=known.workers,
         threads=known.threads,
@@ -82,6 +84,19 @@ def _recipe(options: dict[str, Any]) -> RecipeSummary:
     if not isinstance(name, str) or recipes.is_own(name):
         raise InvalidSetting("recipe", repr(name), "a built-in recipe's name; one's own comes as recipe_summary")
     return recipes.describe(name, overrides)
+
+
+def _check_weights(recipe: RecipeSummary) -> None:
+    """A function can fetch a backbone's weights from the bucket alone, where they go by their content.
+
+    Raises:
+        WeightsNotFound: they are named otherwise.
+    """
+    weights = recipe.settings.get(WEIGHTS)
+    if recipe.takes_weights and not is_shared(weights) and (weights or recipe.published_weights is not None):
+        advice = f"`lambdafit train {recipe.name} --engine aws` brings them there; its run's settings name the path."
+        received = f"the recipe's setting {WEIGHTS} is {weights!r}"
+        raise WeightsNotFound("request", received, "weights/<digest>.weights.h5 of the bucket", advice=advice)
 
 
 def _own(summary: Any) -> RecipeSummary:

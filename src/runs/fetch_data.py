@@ -29,7 +29,9 @@ from contracts.errors import (
 from contracts.identifiers import check_relative_path
 from contracts.ports import ObjectFacts, Objects, SharedFiles
 from contracts.records import Run
+from runs.fetch_weights import fetch_weights
 from training.datasets.prepare import SPLITS
+from training.weights import WEIGHTS
 
 RANGE_BYTES = 8 << 20
 READERS = 6
@@ -62,19 +64,20 @@ class StoredFacts(msgspec.Struct, frozen=True):
 
 
 def fetch_data(run: Run, files: SharedFiles, objects: Objects) -> dict[str, Any]:
-    """Make the run's data set, and its user's recipe if it has one, ready on the shared files.
+    """Make the run's data set, its user's recipe and its backbone's weights, if it has them, ready on the shared files.
 
     Returns:
         the facts of the data set, as `training.datasets.prepare.prepare_dataset` returns them.
     Raises:
         DataNotFound: nobody has pushed the data set.
-        UnknownRecipe: nobody has brought the recipe.
+        UnknownRecipe, WeightsNotFound: nobody has brought the recipe, or the weights.
         DataCorrupted: what is in the bucket is not what was pushed; nothing of it was kept.
         ObjectsUnreachable, ObjectsForbidden: see `contracts.ports.Objects`.
     """
     settings = run.settings
     if settings.recipe.endswith(".py"):
         fetch_recipe(settings.recipe, settings.recipe_digest, files, objects)
+    fetch_weights(settings.recipe_settings.get(WEIGHTS), files, objects)
     folder = check_relative_path(settings.data_folder or _folder_of(settings.dataset, objects))
     content = _meta(settings.dataset, folder, objects)
     facts, stored = _parsed(content, folder)

@@ -21,6 +21,7 @@ from runs.trainer import NO_TENSORS, Tensors, Trainer, parameters_digest
 from training.datasets.source import source_named
 from training.images import read_image
 from training.vector_files import Vector, read_tensors, read_vector
+from training.weights import with_local_weights
 
 if TYPE_CHECKING:
     from training.compiled import CompiledRecipe
@@ -146,4 +147,5 @@ def _compiled(run: Run, files: SharedFiles) -> CompiledRecipe:
     location = run.settings.recipe
     if location.endswith(".py"):
         location = files.local_path(location)
-    return compiled_recipe(location, run.settings.recipe_settings, sync=run.settings.sync)
+    settings = with_local_weights(run.settings.recipe_settings, files.local_path)
+    return compiled_recipe(location, settings, sync=run.settings.sync)

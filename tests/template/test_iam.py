@@ -98,7 +98,7 @@ def test_users_cannot_change_the_stack_or_its_code() -> None:
         if one.action == "s3:PutObject"
         for arn in one.resources
     }
-    assert keys == {"/datasets/*", "/recipes/*"}
+    assert keys == {"/datasets/*", "/recipes/*", "/weights/*"}
 
 
 def test_every_explanation_names_a_statement() -> None:
