@@ -20,7 +20,7 @@ from dashboard.parts.acting import show_news  # noqa: E402
 from dashboard.parts.header import show_header  # noqa: E402
 from dashboard.parts.live import watch  # noqa: E402
 from dashboard.parts.messages import show_error  # noqa: E402
-from dashboard.parts.page import page  # noqa: E402
+from dashboard.parts.page import go_to, page  # noqa: E402
 
 # A file: for an icon by name the browser would ask a server elsewhere.
 ICON = Path(__file__).with_name("icon.svg")
@@ -36,17 +36,27 @@ PAGES = (
 )
 
 
-# Streamlit leaves room for a title that these pages do not have.
-STYLE = "<style>[data-testid='stMainBlockContainer'] { padding-top: 4.2rem; padding-bottom: 2rem; }</style>"
+RUNS_PATH = "runs"
+"""Where people look for the first page, which lies at the root."""
+
+UNDRAWN_PATHS = frozenset({"", "new_run", RUNS_PATH})
+"""Pages without charts."""
+
+# Streamlit leaves room for a title that these pages do not have; its segmented controls are lower than its other
+# fields, so that labels beside each other would not stand in one line.
+STYLE = """<style>
+[data-testid='stMainBlockContainer'] { padding-top: 4.2rem; padding-bottom: 2rem; }
+[data-testid='stButtonGroup'] button { min-height: 2.5rem; }
+</style>"""
 
 
 def show() -> None:
     """One run of the script: header, page, and the look for news."""
     st.set_page_config(page_title="lambdafit", page_icon=str(ICON), layout="wide")
     st.html(STYLE)
-    chosen = st.navigation(
-        [st.Page(f"app_pages/{name}.py", title=title, icon=icon) for name, title, icon in PAGES], position="top"
-    )
+    pages = [st.Page(f"app_pages/{name}.py", title=title, icon=icon) for name, title, icon in PAGES]
+    pages.append(st.Page(_to_runs, title="Runs", url_path=RUNS_PATH, visibility="hidden"))
+    chosen = st.navigation(pages, position="top")
     if not admitted(options_from(os.environ)):
         return
     try:
@@ -56,10 +66,14 @@ def show() -> None:
     opened = page()
     if opened is None:
         return
-    snapshot = show_header(opened)
+    snapshot = show_header(opened, draws=chosen.url_path not in UNDRAWN_PATHS)
     show_news()
     chosen.run()
     watch(opened, snapshot)
+
+
+def _to_runs() -> None:
+    go_to("run_list")
 
 
 @st.cache_resource(show_spinner=False)

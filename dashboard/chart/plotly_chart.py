@@ -27,6 +27,12 @@ def _addresses(file_name: str, version: str) -> tuple[str, ...]:
     return (address, f"/{base}/{address}" if base else f"/{address}")
 
 
+def scripts_ahead() -> dict[str, str]:
+    """What the browser may fetch before the first chart is there: address → how, as the `rel` of a link."""
+    plotly, drawing = _addresses(FILE_NAME, plotly_version()), _addresses(CHART_SCRIPT.name, chart_script_version())
+    return {plotly[0]: "preload", drawing[0]: "modulepreload"}
+
+
 def _loader() -> str:
     sources = json.dumps(_addresses(CHART_SCRIPT.name, chart_script_version()))
     return _LOADER.read_text(encoding="utf-8").replace(_SOURCES_MARK, sources)

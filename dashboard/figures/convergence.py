@@ -24,7 +24,9 @@ MOST_VALUES = 9_000
 """Of a chart: at four bytes each that is 36 kB, and a page draws two charts at every update."""
 
 MOST_COMBINE_LINES = 60
-MOST_COMBINE_TICKS = 300
+MOST_COMBINE_TICKS = 100
+"""Each is a node of the page: of a run that is watched for hours they must not grow more and more."""
+
 WORKER_COLORS = (1, 2, 3, 4, 5, 6, 7, 0)
 """Places among the theme's series; the first of these is close to the accent, which the median has."""
 

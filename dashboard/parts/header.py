@@ -18,8 +18,12 @@ from dashboard.views.header import facts
 STOP_KEY = "stop_outcome"
 
 
-def show_header(page: Page) -> RunSnapshot | None:
-    """The header. Returns the run that is looked at; None where there is none, which the pages explain."""
+def show_header(page: Page, *, draws: bool = True) -> RunSnapshot | None:
+    """The header. Returns the run that is looked at; None where there is none, which the pages explain.
+
+    Args:
+        draws: whether charts will follow.
+    """
     if NEXT_RUN_KEY in st.session_state:
         st.session_state[RUN_KEY] = st.session_state.pop(NEXT_RUN_KEY)
     snapshot = None
@@ -31,7 +35,7 @@ def show_header(page: Page) -> RunSnapshot | None:
             return None
         _pause(snapshot)
         _stop(page, snapshot)
-    run_strip(facts(snapshot, page.now), paused=bool(st.session_state.get(PAUSED_KEY)))
+    run_strip(facts(snapshot, page.now), paused=bool(st.session_state.get(PAUSED_KEY)), draws=draws)
     _say_how_stopping_went(snapshot.run)
     _problems(snapshot.run)
     return snapshot

@@ -17,6 +17,8 @@ DIALOG_KEY = "dialog_open"
 SEEN_KEY = "seen"
 RUNNING_S = 2.0
 IDLE_S = 15.0
+ENDED_S = 60.0
+"""A run that has ended can still be removed or resumed."""
 
 
 class Seen(NamedTuple):
@@ -38,7 +40,7 @@ def interval_s(snapshot: RunSnapshot | None, name: str, *, paused: bool) -> floa
     if snapshot is not None and snapshot.conducted and not snapshot.run.ended:
         return RUNNING_S
     if snapshot is not None and snapshot.run.ended and name != NEWEST:
-        return None
+        return ENDED_S
     return IDLE_S
 
 

@@ -23,8 +23,22 @@ const item = (parent, label, text, className = "") => {
   return value;
 };
 
+// The scripts of the charts, while the rest of the page is put together.
+const fetchAhead = (addresses) => {
+  if (window.lambdafitAhead) return;
+  window.lambdafitAhead = true;
+  for (const [address, rel] of Object.entries(addresses)) {
+    const link = document.createElement("link");
+    link.rel = rel;
+    if (rel === "preload") link.as = "script";
+    link.href = new URL(address, document.baseURI).href;
+    document.head.append(link);
+  }
+};
+
 export default function (component) {
   const { parentElement, data } = component;
+  if (Object.keys(data.ahead).length) fetchAhead(data.ahead);
   const strip = parentElement.querySelector(".run-strip");
   const began = performance.now();
   strip.replaceChildren();
@@ -38,7 +52,13 @@ export default function (component) {
   item(strip, "cost", data.cost);
   const age = data.counting ? item(strip, "", "") : null;
 
+  const mine = strip.firstChild;
+  let timer = 0;
   const tick = () => {
+    if (strip.firstChild !== mine) { // another call has drawn the line anew; Streamlit ends only the last one
+      clearInterval(timer);
+      return;
+    }
     const passed = data.counting ? (performance.now() - began) / 1000 : 0;
     elapsed.textContent = duration(data.elapsed_s + passed);
     if (!age) return;
@@ -52,6 +72,6 @@ export default function (component) {
   tick();
   strip.title = status.textContent;
   if (!data.counting) return undefined;
-  const timer = setInterval(tick, 1000);
+  timer = setInterval(tick, 1000);
   return () => clearInterval(timer);
 }

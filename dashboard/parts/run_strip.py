@@ -6,6 +6,7 @@ from pathlib import Path
 
 import streamlit as st
 
+from dashboard.chart.plotly_chart import scripts_ahead
 from dashboard.views.header import Facts
 
 HERE = Path(__file__).parent
@@ -18,10 +19,12 @@ _strip = st.components.v2.component(
 )
 
 
-def run_strip(facts: Facts, *, paused: bool) -> None:
+def run_strip(facts: Facts, *, paused: bool, draws: bool) -> None:
     """Show the line.
 
     Args:
         paused: whether the page has stopped looking for news.
+        draws: whether charts will follow: their scripts are then fetched while the rest of the page is put together.
     """
-    _strip(key="run_strip", data=facts._asdict() | {"paused": paused}, height="content")
+    ahead = scripts_ahead() if draws else {}
+    _strip(key="run_strip", data=facts._asdict() | {"paused": paused, "ahead": ahead}, height="content")

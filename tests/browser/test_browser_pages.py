@@ -18,6 +18,7 @@ from browser.dashboard_actions import (
     EXCEPTION,
     LOSS,
     PAGES,
+    PATIENCE_MS,
     drag_over,
     mark,
     newest_x,
@@ -41,6 +42,18 @@ LIVE = "r-1ive000005"
 UPDATES = 5
 PAUSED_S = 5
 THEMES = ("light", "dark")
+COUNT_TIMERS = """
+(() => {
+  const [begin, end, running] = [window.setInterval, window.clearInterval, new Set()];
+  window.lambdafitTimers = running;
+  window.setInterval = (work, pause_ms, ...rest) => {
+    const timer = begin(work, pause_ms, ...rest);
+    if (pause_ms === 1000) running.add(timer);
+    return timer;
+  };
+  window.clearInterval = (timer) => { running.delete(timer); end(timer); };
+})();
+"""
 CHARTS = {"convergence": 2, "workers": 3, "predictions": 1, "cost": 2, "compare": 1}
 
 
@@ -117,6 +130,18 @@ def test_a_zoom_survives_live_updates(watch: Watch, shown: Shown, live: LiveRun)
     assert not was_reloaded(page)
 
 
+def test_updates_leave_no_timers_behind(watch: Watch, shown: Shown, live: LiveRun) -> None:
+    page = watch.page
+    page.add_init_script(COUNT_TIMERS)
+    open_dashboard(page, f"{shown.server.url}/convergence?run={live.run_id}")
+    newest = wait_for_newer(page, 0)
+    before = page.evaluate("lambdafitTimers.size")
+    for _ in range(UPDATES):
+        live.advance(20)
+        newest = wait_for_newer(page, newest)
+    page.wait_for_function("most => lambdafitTimers.size <= most", arg=before, timeout=5_000)
+
+
 def test_the_newest_run_is_followed_while_open(watch: Watch, shown: Shown, live: LiveRun) -> None:
     page = watch.page
     open_dashboard(page, f"{shown.server.url}/workers?run=latest")
@@ -134,6 +159,24 @@ def test_a_link_opens_its_run_on_its_page(watch: Watch, shown: Shown) -> None:
         open_dashboard(page, f"{shown.server.url}/workers?run={link}")
         page.locator(".run-strip", has_text=run_id).wait_for()
         page.get_by_role("button", name="Trace").wait_for()
+
+
+def test_the_runs_are_found_at_their_own_address_too(watch: Watch, shown: Shown) -> None:
+    page = watch.page
+    page.goto(f"{shown.server.url}/runs?run={SHOWN}")
+    page.wait_for_function("() => location.pathname === '/'", timeout=PATIENCE_MS)
+    page.locator(".run-strip", has_text=SHOWN).wait_for()
+    page.get_by_test_id("stDataFrame").first.wait_for()
+    wait_until_quiet(page)
+    assert page.locator("[data-testid=stDialog]").count() == 0, "Streamlit says in one that a page is not found"
+
+
+def test_scripts_of_charts_are_fetched_once_and_early(watch: Watch, shown: Shown) -> None:
+    page = watch.page
+    open_dashboard(page, f"{shown.server.url}/convergence?run={SHOWN}")
+    page.locator(LOSS).wait_for()
+    for name in ("plotly.min.js", "plotly_chart.js"):
+        assert len([url for url in watch.requests if name in url]) == 1, watch.requests
 
 
 def test_a_link_to_no_run_says_so(watch: Watch, shown: Shown) -> None:
