@@ -18,16 +18,19 @@ CONNECTIONS = 40
 """More than the threads that invoke or read side by side (32)."""
 
 ATTEMPTS = 5
+PATIENT_ELSEWHERE = frozenset({"dynamodb"})
+"""Services whose requests are sent again by who sends them: for DynamoDB `stores.dynamodb_table`, which begins with
+25 ms. botocore's own waits begin with a second, and would come first."""
 
 
 @cache
-def client(service: str, *, read_timeout_s: float = READ_TIMEOUT_S, attempts: int = ATTEMPTS) -> Any:
+def client(service: str, *, read_timeout_s: float = READ_TIMEOUT_S, attempts: int | None = None) -> Any:
     """A client of one AWS service, made once; many threads may use it.
 
     Args:
         service: as boto3 names it, such as "dynamodb".
         read_timeout_s: how long an answer may take.
-        attempts: the first one included; 1 where a second would do harm.
+        attempts: the first one included; 1 where a second would do harm. Of itself it follows from the service.
     Raises:
         RegionMissing: no region is named anywhere.
     """
@@ -35,6 +38,8 @@ def client(service: str, *, read_timeout_s: float = READ_TIMEOUT_S, attempts: in
     from botocore.config import Config
     from botocore.exceptions import NoRegionError
 
+    if attempts is None:
+        attempts = 1 if service in PATIENT_ELSEWHERE else ATTEMPTS
     config = Config(
         connect_timeout=CONNECT_TIMEOUT_S,
         read_timeout=read_timeout_s,

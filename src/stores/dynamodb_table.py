@@ -49,7 +49,7 @@ class Backoff:
         clock: seconds since some moment.
     """
 
-    attempts: int = 12
+    attempts: int = 32
     first_s: float = 0.025
     longest_s: float = 2.0
     patience_s: float = 30.0

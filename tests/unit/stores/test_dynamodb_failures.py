@@ -29,6 +29,7 @@ from contracts.records import Report, RoundRecord, Run, Span, SpanBatch, StepBat
 from contracts.settings import RunSettings
 from fakes.dynamodb_table import TABLE, dynamodb_table
 from fakes.scripted_dynamodb import Failure, ScriptedClient, refusal
+from stores.aws_clients import client
 from stores.dynamodb import DynamoStore
 from stores.dynamodb_table import Backoff
 
@@ -148,6 +149,23 @@ def test_waits_grow_to_a_limit() -> None:
     for failures in range(1, 10):
         backoff.wait(failures)
     assert waits == [0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 2.0, 2.0, 2.0]
+
+
+def test_only_one_of_two_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """botocore's waits begin with up to a second, the table's with 25 ms: a refused request is sent again at once."""
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
+    made = client.__wrapped__("dynamodb")
+    assert made.meta.config.retries["total_max_attempts"] == 1
+    assert client.__wrapped__("s3").meta.config.retries["total_max_attempts"] > 1
+
+
+def test_a_table_is_waited_for_as_long_as_the_patience_lasts() -> None:
+    """By the mean of the jitter, give or take; not as few seconds as a dozen tries take."""
+    waits: list[float] = []
+    backoff = Backoff(jitter=lambda: 0.5, sleep=waits.append)
+    for failures in range(1, backoff.attempts):
+        backoff.wait(failures)
+    assert 0.8 * backoff.patience_s < sum(waits) < 1.2 * backoff.patience_s
 
 
 def test_a_store_that_stays_busy_is_an_error_worth_another_try(cloud: Cloud) -> None:
