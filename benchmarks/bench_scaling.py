@@ -21,6 +21,7 @@ from contracts.records import FileRef, Run
 from contracts.settings import OuterSettings, RunSettings
 from handlers import wiring
 from runs.services import Services
+from runs.slices import slice_count
 from runs.start import start
 from simulated_functions import SimulatedFunctions, Speeds, conduct
 from stores.shared_files import FolderFiles
@@ -46,18 +47,25 @@ HOP_S = 0.5
 """From the run store to a function, by its stream: twice a round (as `runs.workload` reckons)."""
 
 EFS_REQUEST_S = 0.005
+EFS_SPEEDS = Speeds(HOP_S, EFS_REQUEST_S, 300e6)
+"""As `runs.workload` reckons with."""
+
 GOALS = {("1 M", 64): 0.95, ("1 M", 256): 0.9, ("20 M, 500 MB/s", 64): 0.85}
 
 SHARDS_S = {1: 188.8, 2: 97.8, 4: 59.8, 8: 26.9, 16: 22.3}
 CLIENTS = 20
 SHARDED_BYTES = 512.3e6
-SHARD_BYTES_PER_S = 50e6
-SHARD_REQUEST_S = 0.23
-"""Fitted, the only figure that is: what a shard's wall time holds beside its bytes, by each of its 21 files."""
+SHARD_SPEEDS = Speeds(hop_s=0.0, request_s=0.23, bytes_per_s=50e6)
+"""The bandwidth is published. The seconds are fitted, and nothing else is: what a shard's wall time holds beside its
+bytes, by each of its 21 files."""
 
 SHARDS_SCALE = 20
-SHARDS_BYTES_SCALE = 100
+BYTES_SCALE = 100
 SHARDS_WITHIN = 0.2
+
+SLICED = {"16 × 1 MB": (16, 1e6), "16 × 43 MB": (16, 43e6), "64 × 80 MB": (64, 80e6), "256 × 4 MB": (256, 4e6)}
+SLICES = (1, 4, 16)
+SLICES_SCALE = 2
 
 
 @dataclass(frozen=True)
@@ -165,17 +173,25 @@ def replay(vectors: Vectors, workers: int, scale: float, rounds: int, folder: Pa
     return Point(workers, scale, run.slices, round_s, STEPS * STEP_S / scale, busy)
 
 
-def sharded(shards: int, scale: float, folder: Path | None) -> float:
-    """Seconds at the published speed until all shards of 20 clients' gradients are averaged and written."""
-    values = int(SHARDED_BYTES / 4 / SHARDS_BYTES_SCALE)
-    speeds = Speeds(0.0, SHARD_REQUEST_S / scale, SHARD_BYTES_PER_S / SHARDS_BYTES_SCALE * scale)
+def averaged(
+    clients: int, vector_bytes: float, shards: int, speeds: Speeds, scale: float, folder: Path | None
+) -> float:
+    """Seconds at the published speed until all shards of the clients' vectors are averaged and written.
+
+    Args:
+        vector_bytes: of one client, as published.
+        speeds: as published; here scaled like time and bytes.
+    """
+    values = int(vector_bytes / 4 / BYTES_SCALE)
+    rate = speeds.bytes_per_s
+    scaled = Speeds(speeds.hop_s / scale, speeds.request_s / scale, rate / BYTES_SCALE * scale if rate else None)
     root = Path(tempfile.mkdtemp(prefix="lambdafit-shards-", dir=folder))
     try:
         files, bounds = FolderFiles(root / "shared"), slice_bounds(values, shards)
         vector = np.ones(values, dtype=np.float32)
-        refs = [write_vector(files, f"{index}.npy", vector, bounds, durable=False) for index in range(CLIENTS)]
+        refs = [write_vector(files, f"{index}.npy", vector, bounds, durable=False) for index in range(clients)]
         tiny = write_vector(files, "tiny.npy", vector[:shards], slice_bounds(shards, shards), durable=False)
-        with SimulatedFunctions(root, speeds, shards, harness.cores()) as functions:
+        with SimulatedFunctions(root, scaled, shards, harness.cores()) as functions:
             aggregate_all(functions, [tiny], slice_bounds(shards, shards))  # every function's first call is slower
             wall_s = aggregate_all(functions, refs, bounds)
             assert not functions.problems, functions.problems[0]
@@ -197,7 +213,10 @@ def aggregate_all(functions: SimulatedFunctions, refs: list[FileRef], bounds: tu
 
 def check_shards(result: harness.Result, repeats: int, folder: Path | None) -> None:
     """Whether the simulated functions take as long as real ones did."""
-    found = {shards: [sharded(shards, SHARDS_SCALE, folder) for _ in range(repeats)] for shards in SHARDS_S}
+    found = {
+        shards: [averaged(CLIENTS, SHARDED_BYTES, shards, SHARD_SPEEDS, SHARDS_SCALE, folder) for _ in range(repeats)]
+        for shards in SHARDS_S
+    }
     rows = [["shards", "published s", "simulated s", "of it"]]
     worst = 0.0
     for shards, published in SHARDS_S.items():
@@ -208,6 +227,20 @@ def check_shards(result: harness.Result, repeats: int, folder: Path | None) -> N
     result.table(f"Sharded aggregation of 512.3 MB from {CLIENTS} clients", rows)
     what = "simulated functions, worst of 5 published wall times"
     result.goal(what, f"{worst:.0%} off", f"<= {SHARDS_WITHIN:.0%}", worst <= SHARDS_WITHIN)
+
+
+def check_slices(result: harness.Result, scale: float, folder: Path | None) -> None:
+    """What cutting a combine costs and saves on functions with the speeds of a network file system."""
+    rows = [["s (all functions' s)", *(f"{count} slices" for count in SLICES), "chosen"]]
+    raw: dict[str, dict[str, float]] = {}
+    for name, (workers, vector_bytes) in SLICED.items():
+        seconds = {count: averaged(workers, vector_bytes, count, EFS_SPEEDS, scale, folder) for count in SLICES}
+        raw[name] = {str(count): value for count, value in seconds.items()}
+        cells = [f"{value:.2f} ({count * (value - HOP_S):.1f})" for count, value in seconds.items()]
+        chosen = slice_count(run_settings(workers, 1, 1, 0.0), int(vector_bytes))
+        rows.append([name, *cells, str(chosen)])
+    result.raw["slices_s"] = raw
+    result.table("A combine by its slices, simulated functions at 300 MB/s, 5 ms a file, 0.5 s to be invoked", rows)
 
 
 def published_efficiency(workers: int) -> float:
@@ -269,6 +302,7 @@ def main() -> None:
     options.folder = options.folder or memory_folder()
     result = harness.begin("scaling", options)
     check_shards(result, options.shard_repeats, options.folder)
+    check_slices(result, SLICES_SCALE * options.faster, options.folder)
     for name in options.vectors:
         vectors, points = VECTORS[name], []
         for workers in options.workers if vectors is SMALL else options.large_workers:

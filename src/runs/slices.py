@@ -7,6 +7,10 @@ from contracts.settings import RunSettings
 SLICE_BYTES = 32 << 20
 """Bytes of updates that one combine task should reduce: less is not worth an invocation."""
 
+PART_BYTES = 1 << 20
+"""Of one update that a combine task should read: every slice opens every worker's file, which takes as long as some
+megabyte of it."""
+
 MAX_SLICES = 64
 
 
@@ -16,5 +20,5 @@ def slice_count(settings: RunSettings, update_bytes: int) -> int:
     Args:
         update_bytes: of one worker's update.
     """
-    worth_it = round(update_bytes * settings.workers / SLICE_BYTES)
+    worth_it = min(round(update_bytes * settings.workers / SLICE_BYTES), update_bytes // PART_BYTES)
     return settings.slices or max(1, min(worth_it, settings.concurrency, MAX_SLICES))

@@ -20,7 +20,7 @@ from runs.prepare import prepare
 from training import vector_files
 
 hooks.install("worker")
-slices.SLICE_BYTES = 100  # two slices of even the smallest vector
+slices.SLICE_BYTES, slices.PART_BYTES = 100, 1  # two slices of even the smallest vector
 use_case.FIRST_CHUNK_STEPS = 1
 if os.environ.get("LAMBDAFIT_TEST_NO_DIGESTS"):  # a mistake that must be found
     vector_files._check = lambda *_: None  # type: ignore[assignment]
