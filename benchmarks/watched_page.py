@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import base64
 import shutil
-import time
+import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize, sync_playwright
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 ARGUMENTS = ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
 ARGUMENTS += ["--disable-dev-shm-usage", "--enable-precise-memory-info"]
-SIZE = {"width": 1280, "height": 900}
+SIZE: ViewportSize = {"width": 1280, "height": 900}
 TIMEOUT_MS = 60_000
 BINARY = 2  # opcode of a websocket frame
 
@@ -50,6 +50,21 @@ IS_NEWER = """
 """
 
 
+class Paint(NamedTuple):
+    """Ms from the navigation until a page is drawn, and what they went to.
+
+    Args:
+        asking_ms: until the browser has Streamlit's scripts, and asks for the page.
+        answering_ms: until the server has sent all of it; the browser draws beside it.
+        drawing_ms: until all charts are drawn, and the page's script is done.
+    """
+
+    whole_ms: float
+    asking_ms: float
+    answering_ms: float
+    drawing_ms: float
+
+
 class Frame(NamedTuple):
     """A message that the server sent: when it came (s), its size, and what kind it is by Streamlit's own word."""
 
@@ -80,16 +95,25 @@ class WatchedPage:
         page.set_default_timeout(TIMEOUT_MS)
         page.add_init_script(OBSERVE)
         self._client = page.context.new_cdp_session(page)
+        self._client.on("Network.requestWillBeSent", self._requested)
+        self._client.on("Network.webSocketFrameSent", self._sent)
         self._client.on("Network.webSocketFrameReceived", self._received)
         self._client.send("Network.enable")
         self._client.send("Performance.enable")
         self._processor_s = 0.0
+        self._navigated_s = self._asked_s = 0.0
 
-    def open(self, url: str, charts: int) -> float:
-        """Go to a page; ms from the navigation until all its charts are drawn and its script is done."""
+    def open(self, url: str, charts: int) -> Paint:
+        """Go to a page, and wait until all its charts are drawn and its script is done."""
+        self.frames.clear()
+        self._navigated_s = self._asked_s = 0.0
         self.page.goto(url, wait_until="commit")
         self.page.evaluate("(charts) => { bench.charts = charts; bench.readyAt = 0; }", charts)
-        return float(self.page.wait_for_function("() => bench.readyAt", polling=50).json_value())
+        whole_ms = float(self.page.wait_for_function("() => bench.readyAt", polling=50).json_value())
+        ended_s = next(frame.at_s for frame in self.frames if frame.kind == "script_finished")
+        asking_ms = (self._asked_s - self._navigated_s) * 1000
+        answered_ms = (ended_s - self._navigated_s) * 1000
+        return Paint(whole_ms, asking_ms, answered_ms - asking_ms, whole_ms - answered_ms)
 
     def begin(self, chart: str = "body") -> None:
         """Forget what was; `wait_until_redrawn` waits for another drawing of this chart than the present one."""
@@ -133,23 +157,47 @@ class WatchedPage:
         metrics = self._client.send("Performance.getMetrics")["metrics"]
         return float(next(one["value"] for one in metrics if one["name"] == name))
 
+    def _requested(self, event: Any) -> None:
+        self._navigated_s = self._navigated_s or event["timestamp"]
+
+    def _sent(self, event: Any) -> None:
+        self._asked_s = self._asked_s or event["timestamp"]
+
     def _received(self, event: Any) -> None:
         response = event["response"]
         payload = response["payloadData"]
         data = base64.b64decode(payload) if response["opcode"] == BINARY else payload.encode()
-        self.frames.append(Frame(time.perf_counter(), len(data), _kind(data)))
+        self.frames.append(Frame(event["timestamp"], len(data), _kind(data)))
 
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
     """Debian's, or Playwright's own."""
-    path = next((found for name in BROWSERS if (found := shutil.which(name))), None)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+        browser = playwright.chromium.launch(executable_path=_path(), args=ARGUMENTS)
         try:
             yield browser
         finally:
             browser.close()
+
+
+@contextmanager
+def kept_profile(browser: Browser) -> Iterator[BrowserContext]:
+    """Another browser like it, with a profile on the disk, as users have one: it keeps files, and scripts compiled.
+
+    A context of `browser` itself compiles plotly.js anew each time, which takes a second.
+    """
+    with tempfile.TemporaryDirectory(prefix="lambdafit-profile-") as folder:
+        launch = browser.browser_type.launch_persistent_context
+        context = launch(folder, executable_path=_path(), args=ARGUMENTS, viewport=SIZE)
+        try:
+            yield context
+        finally:
+            context.close()
+
+
+def _path() -> str | None:
+    return next((found for name in BROWSERS if (found := shutil.which(name))), None)
 
 
 def _kind(data: bytes) -> str:

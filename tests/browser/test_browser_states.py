@@ -16,6 +16,7 @@ from benchmarks.recorded_run import LiveRun
 from browser.browser_page import Server, Watch, screenshot
 from browser.dashboard_actions import EXCEPTION, LOSS, PAGES, open_dashboard, wait_for_status
 from browser.dashboard_server import command, dashboard_server
+from dashboard.parts.live import ENDED_S
 from engines.home import Home
 from unit.dashboard.dashboard_samples import sample_home
 
@@ -84,6 +85,22 @@ def test_a_run_removed_while_it_is_shown(watch: Watch, tmp_path: Path) -> None:
         page.get_by_test_id("stAlert").first.wait_for(timeout=GONE_MS)
         check_sentence(page)
         screenshot(page, "state-removed")
+        page.close()
+        assert "Traceback" not in server.log
+
+
+def test_a_finished_run_removed_while_it_is_shown(watch: Watch, tmp_path: Path) -> None:
+    page, home = watch.page, tmp_path / "home"
+    for run_id in ("r-0ther", "r-finished"):
+        sample_home(home, run_id=run_id)
+    with dashboard_server(home) as server:
+        page.clock.install()
+        open_dashboard(page, f"{server.url}/convergence?run=r-finished")
+        wait_for_status(page, "finished")
+        command(home, "runs", "rm", "r-finished", "--yes")
+        page.clock.fast_forward(1_000 * ENDED_S)
+        page.get_by_test_id("stAlert").first.wait_for(timeout=GONE_MS)
+        check_sentence(page)
         page.close()
         assert "Traceback" not in server.log
 
