@@ -186,4 +186,4 @@ def _download(published: PublishedWeights, target: Path, own: Path | None) -> No
 
 def _first_line(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0][:200].rstrip(".") if lines else "no reason given"
+    return lines[0][:200].rstrip(".:") if lines else "no reason given"
