@@ -62,6 +62,7 @@ _PHASES_LIGHT = {
     # getting ready: purples and ambers
     "init": "#6b127e",
     "prepare": "#8c5aa8",
+    "extract": "#4f5fb8",
     "build": "#a06fc4",
     "load": "#a38739",
     "assign": "#7d6220",
@@ -79,6 +80,7 @@ _PHASES_LIGHT = {
 _PHASES_DARK = {
     "init": "#b56bd6",
     "prepare": "#9a72c7",
+    "extract": "#8f9df5",
     "build": "#c9a2e6",
     "load": "#d0a92e",
     "assign": "#a8862a",

@@ -10,11 +10,13 @@ import numpy.typing as npt
 
 from contracts.records import TaskKind
 
-KINDS: tuple[TaskKind, ...] = ("train", "combine", "prepare", "initialise", "evaluate", "clear")
-"""In the order of their lanes; a kind's code is its place here."""
+KINDS: tuple[TaskKind, ...] = ("train", "combine", "prepare", "extract", "initialise", "evaluate", "clear")
+"""In the order of their lanes; a kind's code is its place here. Workers extract, so that those tasks lie on theirs."""
 
 KIND_CODES: dict[str, int] = {kind: code for code, kind in enumerate(KINDS)}
-TRAIN, COMBINE = KIND_CODES["train"], KIND_CODES["combine"]
+TRAIN, COMBINE, EXTRACT = KIND_CODES["train"], KIND_CODES["combine"], KIND_CODES["extract"]
+MANY = (TRAIN, COMBINE, EXTRACT)
+"""Of which a round has several at once, a lane each; of the other kinds each has one lane."""
 
 
 class Lanes(NamedTuple):
@@ -31,8 +33,7 @@ class Lanes(NamedTuple):
 
     def of(self, kinds: npt.NDArray[Any], indices: npt.NDArray[Any]) -> npt.NDArray[np.int32]:
         """Lanes of tasks by the codes of their kinds and their indices among these; shapes (n,)."""
-        many = kinds <= COMBINE  # of the other kinds each has one lane
-        return np.asarray(self.first[kinds] + np.where(many, indices, 0), np.int32)
+        return np.asarray(self.first[kinds] + np.where(np.isin(kinds, MANY), indices, 0), np.int32)
 
 
 def make_lanes(workers: int, slices: int, kinds: Collection[int]) -> Lanes:
@@ -46,7 +47,7 @@ def make_lanes(workers: int, slices: int, kinds: Collection[int]) -> Lanes:
     first = [0, len(labels)]
     labels += [f"combine {index}" for index in range(slices)]
     for code in range(COMBINE + 1, len(KINDS)):
-        first.append(len(labels))
-        if code in kinds:
+        first.append(0 if code == EXTRACT else len(labels))
+        if code in kinds and code != EXTRACT:
             labels.append(KINDS[code])
     return Lanes(workers, np.array(first, np.int32), tuple(labels))

@@ -20,6 +20,7 @@ UNREPORTED_CODE, IDLE_CODE = CODES[UNREPORTED], CODES[IDLE]
 WORDS: dict[str, str] = {
     "init": "cold start",
     "prepare": "prepare the data",
+    "extract": "compute features",
     "build": "build the model",
     "load": "load parameters",
     "assign": "set the model up",

@@ -17,7 +17,7 @@ import numpy as np
 from contracts.records import Span, TaskKey
 from dashboard.queries.run_data import RunSnapshot
 from dashboard.views import phases
-from dashboard.views.lanes import KIND_CODES
+from dashboard.views.lanes import KIND_CODES, MANY
 from dashboard.views.timeline import Timeline
 from runs import words
 
@@ -65,7 +65,7 @@ def _tries(snapshot: RunSnapshot, timeline: Timeline) -> Iterator[_Try]:
     newest = timeline.rounds.newest
     for key, task in snapshot.tasks.items():
         code = KIND_CODES[key.kind]
-        lane = int(first[code]) + (key.index if key.kind in ("train", "combine") else 0)
+        lane = int(first[code]) + (key.index if code in MANY else 0)
         found = [
             (record.attempt, record.outcome, record.started_at, record.ended_at, record.request_id)
             for record in task.history

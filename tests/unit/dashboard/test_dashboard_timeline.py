@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 import numpy as np
 import pytest
 from dashboard_samples import sample_snapshot
 from worker_samples import T, attempt, combine_key, snapshot_of, spans, task, timeline_of, train_key, two_rounds
 
+from contracts.records import SpanBatch, Task, TaskKey
 from dashboard.views import phases
 from dashboard.views.attended import attended
 from dashboard.views.task_rows import OUTCOMES, RowStore
 from dashboard.views.timeline import Timeline, make_timeline, timeline
 from dashboard.views.timeline_window import Window, detail, first_window, round_window, whole
+from dashboard.views.trace import make_trace
+from dashboard.views.worker_attempts import attempts_of
 from runs.summary import UNATTENDED_GAP_S, summarise
 
 NOTHING = np.empty(0)
@@ -30,6 +36,25 @@ def test_the_wait_goes_from_the_report_to_the_first_combine_claim() -> None:
     assert stretches(line, 1, "wait") == [(8, 9)]  # in round 2 nobody had to wait for the combine task
     assert line.lanes.labels == ("worker 0", "worker 1", "combine 0")
     assert stretches(line, 2, "combine") == [(9, 10), (18, 20)]
+
+
+def test_what_workers_extract_lies_on_their_lanes() -> None:
+    keys = [TaskKey(round_index=0, kind="extract", index=index) for index in range(2)]
+    whole = two_rounds()
+    tasks = [*(task(key, attempt("done", 0.1, 0.9)) for key in keys), *whole.tasks.values()]
+    batches = [*(spans(key, ("compute", 0.2, 0.8)) for key in keys), *whole.spans]
+    line = timeline_of(snapshot_of(tasks, batches, {1: 10, 2: 20}, ended_s=20))
+
+    assert line.lanes.labels == ("worker 0", "worker 1", "combine 0")
+    for worker in range(2):
+        assert stretches(line, worker, "compute")[0] == (0.2, 0.8)
+        assert attempts_of(line, worker).round == [2, 1, 0]
+    assert {event["tid"] for event in trace_events(tasks, batches) if "extract" in event["name"]} == {16, 32}
+
+
+def trace_events(tasks: list[Task], batches: list[SpanBatch]) -> list[dict[str, Any]]:
+    snapshot = snapshot_of(tasks, batches, {1: 10, 2: 20}, ended_s=20)
+    return json.loads(make_trace(snapshot, timeline_of(snapshot)))["traceEvents"]  # type: ignore[no-any-return]
 
 
 def test_a_wait_without_a_combine_task_ends_with_the_commit_or_goes_on() -> None:
