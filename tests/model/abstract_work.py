@@ -89,6 +89,8 @@ def _without(files: dict[str, str], path: str) -> dict[str, str]:
 class AbstractVector:
     """Parameters or an update: the origins of its slices. `size` is the number of slices."""
 
+    itemsize = 1
+
     def __init__(self, origins: Sequence[Origin]) -> None:
         self.origins = tuple(origins)
 

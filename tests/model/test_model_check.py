@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -21,6 +21,7 @@ from runs import stages
 EVERY_KIND = frozenset(
     {"double", "lose", "crash", "pause", "old look", "slow message", "slow execution", "tear", "cancel"}
 )
+Explore = Callable[[Bounds], Explored]
 FAULTS = int(os.environ.get("LAMBDAFIT_MODEL_FAULTS", "1"))
 
 
@@ -36,7 +37,19 @@ def abstract_work(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     logging.disable(logging.NOTSET)
 
 
-def explored(bounds: Bounds) -> Explored:
+@pytest.fixture
+def explored(record_property: Callable[[str, object], None]) -> Callable[[Bounds], Explored]:
+    """Visits all states within some bounds; what was found is a part of what CI prints."""
+
+    def explore(bounds: Bounds) -> Explored:
+        found = explored_whole(bounds)
+        record_property("figure", str(found))
+        return found
+
+    return explore
+
+
+def explored_whole(bounds: Bounds) -> Explored:
     """All states within the bounds; the promises hold in every one."""
     found = Search(bounds).run()
     print(found)
@@ -47,23 +60,23 @@ def explored(bounds: Bounds) -> Explored:
     return found
 
 
-def test_any_one_fault_anywhere() -> None:
+def test_any_one_fault_anywhere(explored: Explore) -> None:
     found = explored(Bounds(FAULTS, EVERY_KIND))
     assert found.states > 30_000
     assert {f"RUNNING/COMBINING/{r}/{g}" for r in (1, 2) for g in (1, 2)} <= set(found.stages)
 
 
-def test_any_two_faults_while_the_run_is_evaluated_and_cleared() -> None:
+def test_any_two_faults_while_the_run_is_evaluated_and_cleared(explored: Explore) -> None:
     explored(Bounds(max(2, FAULTS), EVERY_KIND - {"tear", "pause"}, from_round=3))
 
 
-def test_clearing_up_beside_a_round(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_clearing_up_beside_a_round(explored: Explore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stages, "CLEAR_EVERY_ROUNDS", 1)
     found = explored(Bounds(1, frozenset({"slow execution", "tear"}), rounds=3, from_round=3, reconcilers=1))
     assert found.stages["RUNNING/TRAINING/3/1"]
 
 
-def test_cancelled_and_resumed_anywhere() -> None:
+def test_cancelled_and_resumed_anywhere(explored: Explore) -> None:
     explored(Bounds(2, frozenset({"cancel", "resume"})))
 
 
