@@ -30,8 +30,10 @@ programs: setup
 	@sh scripts/setup.sh --peers .venv-sam requirements/sam.txt
 	@sh scripts/setup.sh --peers .venv-checkov requirements/checkov.txt
 
+# Side by side in a few processes, since tests wait much: tests/side_by_side.py shares them out. TESTS_BESIDE=0: in one.
+TESTS_BESIDE ?= auto
 test: programs ## run all tests; PYTEST_ARGS='-k shards -x' passes through
-	$(PY) -m pytest $(PYTEST_ARGS)
+	$(PY) -m pytest -n $(TESTS_BESIDE) $(PYTEST_ARGS)
 
 simulate: setup ## simulated schedules of faults, SEEDS=10000; SEED=17 replays one; MUTANTS=1: deliberate bugs, and what finds them
 	PYTHONPATH=src:tests $(PY) -m simulation.explore $(if $(SEED),--seed $(SEED)) $(if $(SEEDS),--seeds $(SEEDS)) \
