@@ -23,9 +23,14 @@ def show_recipes(*, as_json: bool) -> None:
     console.print()
     own = make_table("recipe", "own settings: --set KEY=VALUE")
     for summary in summaries:
-        own.add_row(summary.name, "  ".join(f"{name}={value}" for name, value in summary.settings.items()))
+        own.add_row(summary.name, "  ".join(f"{name}={_shown(value)}" for name, value in summary.settings.items()))
     console.print(own)
     console.print("\nA recipe of your own: lambdafit train path/to/my_recipe.py")
+
+
+def _shown(value: object) -> str:
+    """A value as it may be written behind `--set`."""
+    return ("off", "on")[value] if isinstance(value, bool) else str(value)
 
 
 def entry(summary: RecipeSummary) -> dict[str, object]:

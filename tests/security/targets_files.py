@@ -7,6 +7,7 @@ import gzip
 import hashlib
 import io
 import json
+import pickle
 import random
 import struct
 import zipfile
@@ -29,6 +30,7 @@ from libraries.unpack import Extractor, unpack
 from security import hostile_bytes as hostile
 from security.mutations import mutated, mutated_json, mutated_text
 from security.target import Target, Work
+from training.datasets import cifar_10
 from training.datasets.fashion_mnist import read_idx
 from training.datasets.folder import NAMES, check_name, folder_source
 from training.datasets.prepared import load_prepared
@@ -112,6 +114,18 @@ IDX = struct.pack(">I3I", 0x0803, 2, 3, 4) + bytes(24)
 def broken_gzip(rng: random.Random, content: bytes) -> bytes:
     """A broken stream, or a whole one of broken bytes."""
     return mutated(rng, content) if rng.random() < 0.5 else gzip.compress(mutated(rng, IDX), 1)
+
+
+def _pickled(_work: Work) -> Callable[[bytes], Any]:
+    return lambda content: cifar_10.read_batch(content, "batch", BATCH_EXAMPLES) and None
+
+
+BATCH_EXAMPLES = 2
+BATCH: dict[str, Any] = {
+    "labels": [3] * BATCH_EXAMPLES,
+    "data": np.zeros((BATCH_EXAMPLES, cifar_10.PIXELS), np.uint8),
+    "filenames": ["a.png"] * BATCH_EXAMPLES,
+}
 
 
 def _prepared(work: Work) -> Callable[[bytes], Any]:
@@ -377,6 +391,7 @@ TARGETS = (
     Target(".npz", _npz, (NPZ,), broken_npz),
     Target(".npy prepared", _prepared, ARRAYS, broken_npy, 4),
     Target("idx.gz", _idx, (gzip.compress(IDX),), broken_gzip, 3),
+    Target("pickled pictures", _pickled, (pickle.dumps(BATCH, 2), pickle.dumps(BATCH, 3)), mutated, 3),
     Target("vector and its report", _vector, (_vector_sample(),), broken_vector, 4),
     Target(".safetensors", _tensors, (_tensors_sample(),), broken_tensors, 6),
     Target(".keras before loading", _keras, (KERAS,), broken_keras, 2),

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 import pytest
+import xxhash
 from cli_helpers import RESULTS, FakeEngine, failed, interrupted, last_line
 
 from cli.flags import RUN_ANSWER_KEYS
@@ -100,6 +101,52 @@ def test_an_own_recipe_is_described_and_kept(invoke: Any, home: Path, tmp_path: 
     kept = home / "shared" / settings.recipe
     assert kept.read_text() == RECIPE
     assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+
+
+WITH_BACKBONE = """
+from training.recipe import Recipe
+from training.weights import load_weights
+
+def build_backbone(settings):
+    import keras
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+    load_weights(model, settings["weights"])
+    return model
+
+recipe = Recipe(
+    name="mine", title="t", dataset="digits", build_model=None, build_optimizer=None, build_loss=None,
+    build_backbone=build_backbone, backbone_settings=("weights",), settings={"weights": "", "features": True},
+)
+"""
+
+
+def test_weights_are_kept_by_their_content(
+    invoke: Any, home: Path, tmp_path: Path, engine: type[FakeEngine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checked: list[Path | None] = []
+    monkeypatch.setattr("cli.train_run.weights.check", lambda recipe, wanted, is_known: checked.append(wanted.file))
+    (tmp_path / "mine.py").write_text(WITH_BACKBONE)
+    (tmp_path / "w.h5").write_bytes(b"pretend")
+    result = invoke("train", "mine.py", "--set", "weights=w.h5")
+    assert result.exit_code == 0, result.output
+    settings = only_run(home).settings
+    kept = home / "shared" / settings.recipe_settings["weights"]
+    assert kept.name == f"{xxhash.xxh3_128_hexdigest(b'pretend')}.weights.h5"
+    assert (kept.read_bytes(), stat.S_IMODE(kept.stat().st_mode)) == (b"pretend", 0o600)
+    assert checked == [Path("w.h5")]
+    assert len(settings.backbone_digest) == 32
+
+
+def test_weights_that_do_not_fit_are_refused_unwritten(
+    invoke: Any, home: Path, tmp_path: Path, engine: type[FakeEngine]
+) -> None:
+    (tmp_path / "mine.py").write_text(WITH_BACKBONE)
+    (tmp_path / "w.h5").write_bytes(b"pretend")
+    for name, error in (("w.h5", "E114 WeightsUnfit"), ("v.h5", "E113 WeightsNotFound")):
+        result = invoke("train", "mine.py", "--set", f"weights={name}")
+        assert result.exit_code == 3
+        assert error in result.stderr
+    assert not home.exists()
 
 
 # --- how it ended ------------------------------------------------------------------------------------------

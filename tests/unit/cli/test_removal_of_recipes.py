@@ -41,6 +41,22 @@ def test_the_last_run_takes_its_recipe_along(place: RunFolder) -> None:
     assert [run.run_id for run in place.runs()] == ["r-0003"]
 
 
+def test_weights_go_with_the_last_run_that_names_them(place: RunFolder) -> None:
+    names = ["0a" * 16, "0b" * 16]
+    store = place.store
+    for run_id, name in (("r-0004", names[0]), ("r-0005", names[0])):
+        run = store.load_run("r-0003")
+        own = replace(run.settings, recipe_settings={"weights": f"weights/{name}.weights.h5"})
+        store.create_run(replace(run, run_id=run_id, settings=own, version=1))
+    for name in names:
+        place.files.write(f"weights/{name}.weights.h5", [b"weights"], durable=False)
+        place.files.write(f"weights/{name}.fit-0123", [b""], durable=False)
+    place.remove("r-0004")
+    assert place.files.names("weights") == [f"{names[0]}.fit-0123", f"{names[0]}.weights.h5"]
+    place.remove("r-0005")
+    assert place.files.names("weights") == []
+
+
 def test_while_an_engine_works_recipes_stay_until_a_later_removal(place: RunFolder) -> None:
     """It may have kept a recipe for a run that it has not yet started."""
     place.files.write(OTHER, [b"recipe = ..."], durable=False)

@@ -32,6 +32,7 @@ SUMMARY: dict[str, Any] = {
     "epochs": 3,
     "settings": {"learning_rate": 0.1},
 }
+TAKES_WEIGHTS = {"takes_weights": True, "published_weights": {"folder": "a", "name": "b", "url": "c"}}
 
 
 def start(event: Any, request_id: str = "request-1") -> dict[str, Any]:
@@ -108,6 +109,19 @@ class TestEvents:
         assert services.store.load_run(answer["run_id"]).settings.recipe_settings[name] == value
         assert error_of(start({"start": True, "overrides": {"nonsense": "1"}})).number == "E102"
 
+    def test_weights_in_the_bucket_go_by_their_content(self, services: Services) -> None:
+        brought = f"weights/{DIGEST}.weights.h5"
+        events: list[dict[str, Any]] = [
+            {"recipe": "cifar10-vgg19", "overrides": {"weights": brought}},
+            {"recipe_summary": SUMMARY | TAKES_WEIGHTS | {"settings": {"weights": brought}}},
+        ]
+        for number, event in enumerate(events):
+            answer = start({"start": True} | event, f"request-{number}")
+            settings = services.store.load_run(answer["run_id"]).settings
+            assert settings.recipe_settings["weights"] == brought
+        own_way = SUMMARY | {"takes_weights": True, "settings": {"weights": ""}}
+        assert start({"start": True, "recipe_summary": own_way}, "request-9")["run_id"]
+
     def test_warnings_are_part_of_the_answer(self, services: Services) -> None:
         assert any("momentum" in text for text in start({"start": True, "rounds": 2})["warnings"])
 
@@ -137,6 +151,9 @@ class TestEvents:
             ({"start": True, "recipe_summary": SUMMARY | {"settings": {"a": {}}}}, "E109"),
             ({"start": True, "recipe_summary": SUMMARY | {"batch_size": 0}}, "E109"),
             ({"start": True, "recipe": "x" * 200_000}, "E109"),
+            ({"start": True, "recipe": "cifar10-vgg19"}, "E113"),
+            ({"start": True, "recipe": "cifar10-vgg19", "overrides": {"weights": "/etc/passwd"}}, "E113"),
+            ({"start": True, "recipe_summary": SUMMARY | TAKES_WEIGHTS | {"settings": {"weights": "x.h5"}}}, "E113"),
         ],
     )
     def test_bad_requests_are_numbered_answers_and_write_nothing(

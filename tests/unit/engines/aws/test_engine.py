@@ -19,12 +19,15 @@ from contracts.errors import (
     RecipeFailed,
     StackVersionDiffers,
     TooManyWorkers,
+    WeightsNotFound,
+    WeightsUnfit,
 )
 from contracts.records import Run
 from engines.aws import AwsEngine
 from fakes.deployed_stack import DeployedStack, client_error
-from runs import recipes
+from runs import recipes, weights
 from runs.decide import ended
+from runs.describe_recipe import DataPlaces
 
 DIGITS = recipes.describe("digits-mlp", {})
 
@@ -86,6 +89,46 @@ def test_an_own_recipe_goes_by_its_digest(engine: AwsEngine, stack: DeployedStac
     path.write_text("recipe = 1\n")
     with pytest.raises(RecipeFailed, match="changed while it was being read"):
         engine.keep_recipe(str(path), summary)
+
+
+def weights_of(tmp_path: Path, content: bytes) -> weights.Wanted:
+    (tmp_path / "x.h5").write_bytes(content)
+    places = DataPlaces("", str(tmp_path))
+    return weights.describe("cifar10-vgg19", {"weights": str(tmp_path / "x.h5")}, places, checks_data=False)
+
+
+def test_weights_go_by_their_digest_and_once(engine: AwsEngine, stack: DeployedStack, tmp_path: Path) -> None:
+    wanted = weights_of(tmp_path, b"pretend")
+    uploads: list[tuple[str, int]] = []
+
+    def begin(what: str, length: int) -> Any:
+        uploads.append((what, length))
+        return lambda _: None
+
+    for _ in range(2):
+        engine.keep_weights(wanted, begin)
+        assert stack.objects("weights/") == sorted([wanted.location, weights.mark(wanted)])
+    assert uploads == [("weights x.h5", 7)]
+    assert engine.bucket.read(wanted.location) == b"pretend"
+    assert engine.has_object(weights.mark(wanted))
+    run_id = engine.start({"workers": 2}, wanted.summary, wanted.overrides, "datasets/cifar-10-ab")
+    settings = stack.store.load_run(run_id).settings
+    assert settings.recipe_settings["weights"] == wanted.location
+    assert settings.backbone_digest == wanted.summary.backbone_digest != ""
+    (tmp_path / "x.h5").write_bytes(b"others!")
+    with pytest.raises(WeightsUnfit, match="changed while it was being read"):
+        engine.keep_weights(wanted, begin)
+
+
+def test_weights_that_were_brought_before_go_by_their_path(engine: AwsEngine, tmp_path: Path) -> None:
+    location = weights_of(tmp_path, b"pretend").location
+    places = DataPlaces("", str(tmp_path))
+    wanted = weights.describe("cifar10-vgg19", {"weights": location}, places, checks_data=False)
+    with pytest.raises(WeightsNotFound, match=f"has no {location}"):
+        engine.keep_weights(wanted, lambda *_: lambda _: None)
+    engine.bucket.write(location, b"pretend")
+    engine.keep_weights(wanted, lambda *_: lambda _: None)
+    engine.keep_weights(weights.Wanted(DIGITS, {}), lambda *_: lambda _: None)
 
 
 # --- stopped and resumed -----------------------------------------------------------------------------------
