@@ -80,7 +80,7 @@ def lambdafit_written(part: Slice, kept: Kept) -> Vector:
 
 
 def mapped(part: Slice, kept: Kept) -> Vector:
-    """The limit: each file mapped, for it is new in every round, and added in place. Nothing is checked."""
+    """Each file mapped, for it is new in every round, and added in place. Nothing is checked."""
     total = kept.sum_for(part)
     for index, path in enumerate(part.paths):
         _add(total, _mapped(path, part), index)
@@ -88,7 +88,7 @@ def mapped(part: Slice, kept: Kept) -> Vector:
 
 
 def mapped_before(part: Slice, kept: Kept) -> Vector:
-    """The same over maps that are kept, all pages touched."""
+    """The limit: the same over maps that are kept, all pages touched."""
     total = kept.sum_for(part)
     for index, path in enumerate(part.paths):
         key = f"{path} {part.index} {len(part.bounds)}"
@@ -146,8 +146,8 @@ WAYS: dict[str, Callable[[Slice, Kept], Vector]] = {
     "lambdafit": lambdafit,
     "lambdafit, with the write": lambdafit_written,
     "lambdafit, bfloat16": lambdafit_bfloat16,
-    "limit: mapped, added in place": mapped,
-    "limit, mapped before": mapped_before,
+    "limit: mapped memory, added in place": mapped_before,
+    "mapped anew, added in place": mapped,
     "mapped, hashed, added": mapped_hashed,
     "np.load, in place": loaded,
     "stack and mean": stacked,
