@@ -43,6 +43,7 @@ OBSERVE = """
   requestAnimationFrame(frame);
 })();
 """
+FORGET = "() => { bench.tasks = []; bench.frames = []; }"
 REMEMBER = "(s) => { bench.before = document.querySelector(s)?.data; bench.chart = s; }"
 IS_NEWER = """
 () => document.querySelector(bench.chart)?.data !== bench.before
@@ -120,7 +121,7 @@ class WatchedPage:
         self.frames.clear()
         self.page.evaluate(REMEMBER, chart)
         self._processor_s = self._metric("ThreadTime")
-        self.page.evaluate("() => { bench.tasks = []; bench.frames = []; }")
+        self.page.evaluate(FORGET)
 
     def stall(self) -> Stall:
         """What kept the main thread since `begin`."""
@@ -141,7 +142,8 @@ class WatchedPage:
         self.page.wait_for_timeout(seconds * 1000)
 
     def heap_bytes(self) -> float:
-        """What the page's scripts hold, after a collection of what they do not."""
+        """What the page's scripts hold, after a collection of what they do not, and without what is noted here."""
+        self.page.evaluate(FORGET)
         self._client.send("HeapProfiler.collectGarbage")
         return self._metric("JSHeapUsedSize")
 
