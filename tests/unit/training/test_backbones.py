@@ -290,5 +290,6 @@ def test_a_built_in_backbone_wants_its_weights() -> None:
     recipe = load_recipe("cifar10-mobilenetv2")
     compiled = made(recipe, image_size=32)
     assert compiled.layout.parameter_count == 1280 * 10 + 10
+    assert not compiled.initial(5)[0].any()
     with pytest.raises(WeightsNotFound, match="no file was named"):
         _ = compiled.backbone
