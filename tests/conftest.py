@@ -7,6 +7,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 import side_by_side
@@ -16,6 +17,10 @@ from rehearsal.fixtures import stage as stage
 # A shell ignores Ctrl-C in what it runs in the background. Tests send it to commands, which must hear it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Speed is measured in benchmarks: beside other tests a property may take as long as it likes.
+hypothesis.settings.register_profile("patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("patient")
 
 
 @pytest.fixture(scope="session")
