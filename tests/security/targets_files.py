@@ -31,6 +31,7 @@ from security import hostile_bytes as hostile
 from security.mutations import mutated, mutated_json, mutated_text
 from security.target import Target, Work
 from training.datasets import cifar_10
+from training.datasets.cifar_10 import PIXELS, read_batch
 from training.datasets.fashion_mnist import read_idx
 from training.datasets.folder import NAMES, check_name, folder_source
 from training.datasets.prepared import load_prepared
@@ -126,6 +127,17 @@ BATCH: dict[str, Any] = {
     "data": np.zeros((BATCH_EXAMPLES, cifar_10.PIXELS), np.uint8),
     "filenames": ["a.png"] * BATCH_EXAMPLES,
 }
+
+
+def cifar_batch() -> bytes:
+    """One picture and its label, pickled as the data that are read."""
+    pixels = np.arange(PIXELS, dtype=np.int64).astype(np.uint8)
+    batch = {b"batch_label": b"batch 1", b"labels": [3], b"data": pixels[None], b"filenames": [b"a.png"]}
+    return pickle.dumps(batch, protocol=2)
+
+
+def _cifar(_work: Work) -> Callable[[bytes], Any]:
+    return lambda content: read_batch(content, "batch", 1) and None
 
 
 def _prepared(work: Work) -> Callable[[bytes], Any]:
@@ -392,6 +404,7 @@ TARGETS = (
     Target(".npy prepared", _prepared, ARRAYS, broken_npy, 4),
     Target("idx.gz", _idx, (gzip.compress(IDX),), broken_gzip, 3),
     Target("pickled pictures", _pickled, (pickle.dumps(BATCH, 2), pickle.dumps(BATCH, 3)), mutated, 3),
+    Target("pickled batch of cifar-10", _cifar, (cifar_batch(),), mutated, 2),
     Target("vector and its report", _vector, (_vector_sample(),), broken_vector, 4),
     Target(".safetensors", _tensors, (_tensors_sample(),), broken_tensors, 6),
     Target(".keras before loading", _keras, (KERAS,), broken_keras, 2),

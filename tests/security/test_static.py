@@ -32,6 +32,10 @@ EXCEPTIONS = {
         "exec",
     ): "a recipe is Python code that its user runs; these are the bytes that were hashed",
     ("src/training/recipe.py", "compile"): "the same",
+    (
+        "src/training/datasets/cifar_10.py",
+        "tarfile.open",
+    ): "an archive whose sha256 is the published one; six members are read, none is unpacked to the disk",
     ("src/cli/stack_access.py", "extractall"): "members stay inside the folder and their sizes are bounded before",
 }
 
