@@ -145,6 +145,8 @@ def replay(vectors: Vectors, workers: int, scale: float, rounds: int, folder: Pa
     values = round(vectors.values / scale) if vectors.scaled else vectors.values
     speeds = Speeds(HOP_S / scale, EFS_REQUEST_S / scale, vectors.bytes_per_s)
     settings = run_settings(workers, values, WARM_UP + rounds, STEP_S / scale)
+    if vectors.scaled:  # as many as vectors of the published size would have
+        settings = msgspec.structs.replace(settings, slices=slice_count(settings, 4 * vectors.values))
     root = Path(tempfile.mkdtemp(prefix="lambdafit-scaling-", dir=folder))
     looks: list[tuple[int, float, float]] = []
     try:
