@@ -33,7 +33,9 @@ def spent_usd(run: Run, tasks: Mapping[TaskKey, Task]) -> float:
 def open_reservations(run: Run, tasks: Mapping[TaskKey, Task]) -> dict[str, float]:
     """Token → USD of the granted attempts that have not ended."""
     settled = {token(task.key, record.attempt) for task in tasks.values() for record in task.history}
-    return {name: _reservation_usd(name, run) for name in run.granted if name not in settled}
+    still_open = [name for name in run.granted if name not in settled]
+    prices = {kind: attempt_reservation_usd(run, kind) for kind in {_kind(name) for name in still_open}}
+    return {name: prices[_kind(name)] for name in still_open}
 
 
 def with_grants(run: Run, tasks: Mapping[TaskKey, Task], wanted: Iterable[tuple[TaskKey, int]]) -> tuple[Run, bool]:
@@ -45,9 +47,10 @@ def with_grants(run: Run, tasks: Mapping[TaskKey, Task], wanted: Iterable[tuple[
     reserved = open_reservations(run, tasks)
     committed_usd = spent_usd(run, tasks) + sum(reserved.values())
     granted = list(reserved)
+    prices: dict[TaskKind, float] = {}
     for key, attempt in wanted:
         name = token(key, attempt)
-        price_usd = attempt_reservation_usd(run, key.kind)
+        price_usd = prices.get(key.kind) or prices.setdefault(key.kind, attempt_reservation_usd(run, key.kind))
         if name not in reserved and committed_usd + price_usd <= run.settings.max_cost_usd:
             granted.append(name)
             committed_usd += price_usd
@@ -65,6 +68,5 @@ def least_usd(settings: RunSettings) -> float:
     return max(reservation_usd(kind, settings, most_before_start(settings, kind)) for kind in first)
 
 
-def _reservation_usd(name: str, run: Run) -> float:
-    kind = name.split("#")[1].partition("@")[0]
-    return attempt_reservation_usd(run, kind)  # type: ignore[arg-type]
+def _kind(name: str) -> TaskKind:
+    return name.split("#")[1].partition("@")[0]  # type: ignore[return-value]

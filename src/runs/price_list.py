@@ -76,6 +76,7 @@ def snapshot() -> Snapshot:
     return msgspec.json.decode(Path(__file__).with_name("prices.json").read_bytes(), type=Snapshot)
 
 
+@cache
 def price_list(region: str = "") -> PriceList:
     """The prices to count a region in: its own, or the default region's.
 

@@ -214,6 +214,8 @@ def most_before_start(settings: RunSettings, kind: TaskKind) -> Transfer:
 def data_bytes(run: Run, *splits: str) -> int:
     """Bytes of some of `train`, `val` and `test` as workers read them; 0 where the facts do not say."""
     files = run.data_facts.get("files", {}) | run.feature_facts.get("files", {})
+    if not files:
+        return 0
     return sum(int(files.get(f"{axis}_{split}", {}).get("bytes", 0)) for axis in "xy" for split in splits)
 
 
