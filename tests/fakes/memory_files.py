@@ -41,7 +41,7 @@ class OpenContent:
         middle, end = offset + count // 2, offset + count
         content = b""
         for low, high in ((offset, middle), (middle, end)):
-            self._files._hook("before read")
+            self._files._hook_while_open("before read")
             content += self._content[low:high]
         if content != self._as_opened[offset:end]:
             self._files.late_looks.append(self._path)
@@ -57,7 +57,7 @@ class MemoryFiles:
     """
 
     def __init__(self, hook: Callable[[str], None] = no_hook, *, keep_spares: bool = False) -> None:
-        self._hook = hook
+        self._hook = self._hook_while_open = hook
         self.keep_spares = keep_spares
         self.contents: dict[str, bytes | bytearray] = {}
         self.durable: set[str] = set()

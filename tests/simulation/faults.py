@@ -4,6 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+SWEEP_S = 21.0
+SWEEPS = 0.004
+"""Turns that begin another sweep beside what is at work."""
+
+CALM_AFTER_TURNS = 600
+"""Then nothing goes wrong any more, and the run must come to its end."""
+
 
 @dataclass(frozen=True)
 class Faults:

@@ -49,6 +49,17 @@ def mutated(name: str) -> Iterator[None]:
 # --- which reports a round combines ---
 
 
+@mutant("reports are counted, whichever they are")
+def _() -> Sequence[Patch]:
+    def updates(execution: Any, *, consistent: bool) -> list[Update]:
+        run = execution.run
+        tasks = execution.services.store.load_tasks(run.run_id, run.round_index, consistent=consistent)
+        reports = [(task.key.index, task.report) for task in tasks.values() if task.key.kind == "train" and task.report]
+        return [Update(i, report.outputs["update"], report.examples, report.nonce) for i, report in reports]
+
+    return [(combine, "_updates", updates)]
+
+
 @mutant("a voided report still counts")
 def _() -> Sequence[Patch]:
     def is_done(run: Any, task: Any) -> bool:
@@ -296,3 +307,16 @@ def _() -> Sequence[Patch]:
 @mutant("what is in flight is not held back")
 def _() -> Sequence[Patch]:
     return [(budget, "open_reservations", lambda run, tasks: dict.fromkeys(run.granted, 0.0))]
+
+
+# --- bugs that the simulation found, put back ---
+
+
+@mutant("a slice left behind by its round is not paid for")
+def _() -> Sequence[Patch]:
+    return [(decide, "_left_behind", lambda state: iter(()))]
+
+
+@mutant("what a killed evaluation was writing stays")
+def _() -> Sequence[Patch]:
+    return [(combine, "_clear_unfinished", lambda files, folder: None)]

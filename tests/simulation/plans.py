@@ -24,8 +24,16 @@ from training import vector_files
 NAMES = tuple(shape.name for shape in SHAPES)
 SHARES = tuple(shape.share for shape in SHAPES)
 LATE = Faults(freeze=0.3, tear=0.0, linger=0.9)
-LATE_SHARE = 0.06
-"""Of the schedules: zombies read what was cleared long ago, and spares have been written over it."""
+"""Zombies read what was cleared long ago, and spares have been written over it."""
+
+LATE_SHAPES = ("one worker, cleared each round", "two workers, cleared each round")
+LATE_SHARE = 0.08
+"""Of the schedules; as the next one."""
+
+SLOW_SLICES = replace_fields(NO_FAULTS, freeze=0.1, tear=4.0, linger=0.9)
+"""A slice outlives its generation: another one found a torn update meanwhile."""
+
+SLOW_SLICES_SHARE = 0.03
 
 JSON_EVERY = 16
 """Each so many schedules all records pass through JSON, as with every real store."""
@@ -36,10 +44,14 @@ def schedule(seed: int, *, traces: bool = False) -> World:
     chance = random.Random(seed * 2 + 1)
     shape = SHAPES[chance.choices(range(len(SHAPES)), SHARES)[0]]
     faults = _faults(chance)
-    late = chance.random() < LATE_SHARE
+    special = chance.random()
+    late = special < LATE_SHARE
     if late:
-        shape = SHAPES[NAMES.index("two workers, cleared each round")]
+        shape = SHAPES[NAMES.index(chance.choice(LATE_SHAPES))]
         faults = replace_fields(LATE, burst=faults.burst)
+    elif special < LATE_SHARE + SLOW_SLICES_SHARE:
+        shape = SHAPES[NAMES.index("two workers, two slices")]
+        faults = replace_fields(SLOW_SLICES, burst=faults.burst)
     run_settings = shape.settings
     facts: dict[str, object] = dict(_facts(shape))
     if chance.random() < 0.15:
@@ -136,5 +148,5 @@ def _faults(chance: random.Random) -> Faults:
         power=0.0 if stream else some(1.0, 4.0, share=0.35),
         cancel=some(0.1, 0.4, share=0.2),
         stream=stream,
-        burst=chance.choice((2.0, 8.0, 16.0, 32.0)),
+        burst=chance.choice((2.0, 8.0, 16.0, 32.0, 64.0)),
     )

@@ -38,20 +38,22 @@ class SimulatedFiles(MemoryFiles):
     def __init__(self, hook: Callable[[str], None], watcher: Any, *, keep_spares: bool = False) -> None:
         super().__init__(hook, keep_spares=keep_spares)
         self._watcher = watcher
+        self._hook_while_open = watcher.world.lingers_at
         self.written: dict[str, bytes] = {}
-        self.torn: list[str] = []
         self.removed: dict[str, bytes | bytearray] = {}
         self.remembers_removed = False
+        self._temporaries = 0
 
     def write(self, path: str, buffers: Iterable[Any], *, durable: bool) -> int:
         self._hook("before write")
         content = b"".join(bytes(memoryview(buffer).cast("B")) for buffer in buffers)
         self._watcher.writes(path)
         folder, _, name = path.rpartition("/")
-        temporary = f"{folder}/.{name}.{len(self.written)}{TEMPORARY}"
+        self._temporaries += 1
+        temporary = f"{folder}/.{name}.{self._temporaries}{TEMPORARY}"
         self._watcher.writers[temporary] = self._watcher.writers[path]
         self.contents[temporary] = content[: len(content) // 2]
-        self._hook("half written")
+        self._watcher.world.at_risk("half written")
         if self.contents.pop(temporary, None) is None:  # its folder was cleared meanwhile
             raise HomeNotWritable(path, "no such file or folder")
         # What one name means must never change; the report and the model have one name whoever writes them.
@@ -89,15 +91,17 @@ class SimulatedFiles(MemoryFiles):
                 self.removed[name] = content
             if isinstance(content, bytearray):
                 self.spares.append(content)
-        self._hook("after remove")
+        if gone:
+            self._hook("after remove")
 
     def saw_wrong(self, path: str) -> None:
         """Somebody was shown other bytes than were written under this name."""
         self._watcher.saw_wrong(path)
 
-    def tear(self, chance: random.Random) -> str:
-        """Damage one file that was never synchronised. Returns which; empty where there is none."""
-        found = sorted(path for path in self.contents if path not in self.durable and "/updates/" in path)
+    def tear(self, chance: random.Random, round_index: int) -> str:
+        """Damage one file of the round that was never synchronised. Returns which; empty where there is none."""
+        folder = f"/updates/{round_index:06d}/"
+        found = sorted(path for path in self.contents if path not in self.durable and folder in path)
         if not found:
             return ""
         path = chance.choice(found)
@@ -126,4 +130,3 @@ class SimulatedFiles(MemoryFiles):
         flipped = content[:-8] + bytes([content[-8] ^ 1]) + content[-7:]
         cut = chance.choice((content[:-3], flipped, content[: len(content) // 2], content[:0]))
         self.contents[path] = bytearray(cut) if isinstance(content, bytearray) else cut
-        self.torn.append(path)

@@ -31,23 +31,30 @@ class SimulatedStore(MemoryStore):
 
     def load_run(self, run_id: str) -> Run:
         self._hook("before load_run")
-        self._may_fail()
+        if self._world.store_fails:
+            self._may_fail()
         return self.runs[run_id]
 
     def load_task(self, run_id: str, key: TaskKey) -> Task | None:
         self._hook("before load_task")
-        self._may_fail()
+        if self._world.store_fails:
+            self._may_fail()
         return self.tasks.get((run_id, key))
 
     def load_tasks(self, run_id: str, round_index: int, *, consistent: bool = True) -> dict[TaskKey, Task]:
         self._hook("before load_tasks")
-        self._may_fail()
-        found = self._by_round.get(round_index, {})
-        return {key: found[key] for key in sorted(found)}
+        if self._world.store_fails:
+            self._may_fail()
+        return self.tasks_of(round_index).copy()
+
+    def tasks_of(self, round_index: int) -> dict[TaskKey, Task]:
+        """All tasks of a round, in order; not to be changed."""
+        return self._by_round.get(round_index, {})
 
     def save_run(self, run: Run, record: RoundRecord | None = None) -> bool:
         self._hook("before save_run")
-        self._may_fail()
+        if self._world.store_fails:
+            self._may_fail()
         old = self.runs.get(run.run_id)
         if self._refuses() or old is None or not self._follows(old.version, run.version):
             return False
@@ -58,13 +65,17 @@ class SimulatedStore(MemoryStore):
         if self._undo is not None:
             self._undo.append(lambda: self._put_run(old, record))
         self._world.saved()
+        if run.phase == "COMBINING" != old.phase:
+            self._world.combining_begins()
         self._hook("after save_run")
-        self._may_fail()
+        if self._world.store_fails:
+            self._may_fail()
         return True
 
     def save_task(self, run_id: str, task: Task, *, stage: str | None = None) -> bool:
         self._hook("before save_task")
-        self._may_fail()
+        if self._world.store_fails:
+            self._may_fail()
         old = self.tasks.get((run_id, task.key))
         if self._refuses() or (stage is not None and not self._is_at(run_id, stage)):
             return False
@@ -75,8 +86,9 @@ class SimulatedStore(MemoryStore):
         if self._undo is not None:
             self._undo.append(lambda: self._put_task(run_id, task.key, old))
         self._world.saved()
-        self._hook("after save_task")
-        self._may_fail()
+        (self._hook if task.claim is None else self._world.at_risk)("after save_task")
+        if self._world.store_fails:
+            self._may_fail()
         return True
 
     def save_tasks(self, run_id: str, tasks: Sequence[Task], *, stage: str) -> list[bool]:
@@ -104,7 +116,7 @@ class SimulatedStore(MemoryStore):
         return bool(self._world.store_fails and self._world.happens("lose"))
 
     def _may_fail(self) -> None:
-        if self._world.store_fails and self._world.happens("busy"):
+        if self._world.happens("busy"):
             raise StoreBusy("simulated store", "it did not answer")
 
     def _put_run(self, run: Run, record: RoundRecord | None) -> None:
@@ -118,4 +130,7 @@ class SimulatedStore(MemoryStore):
             del self._by_round[key.round_index][key]
         else:
             self.tasks[run_id, key] = task
-            self._by_round.setdefault(key.round_index, {})[key] = task
+            found = self._by_round.setdefault(key.round_index, {})
+            found[key] = task
+            if task.version == 1:
+                self._by_round[key.round_index] = dict(sorted(found.items()))

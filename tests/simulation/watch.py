@@ -24,12 +24,13 @@ class Watch:
     """Watches one world. Everything it knows, it has seen being written; nothing is taken from the code under test."""
 
     def __init__(self, world: Any) -> None:
-        self._world = world
+        self.world = world
         self._frozen: dict[tuple[int, int], dict[int, str]] = {}
         self._parameters: dict[int, tuple[Any, ...]] = {}
         self._open_usd: dict[str, float] = {}
         self._held_usd: dict[str, float] = {}
         self._ended_usd = 0.0
+        self.offered: set[tuple[TaskKey, int]] = set()
         self.writers: dict[str, tuple[Any, int]] = {}
         self._back: dict[str, int] = {}
         self._executions: dict[str, Any] = {}
@@ -41,10 +42,13 @@ class Watch:
     def task_saved(self, run: Run, old: Task | None, new: Task) -> None:
         """Before a task's next version is stored."""
         before = old or Task(key=new.key)
+        if new.status == "OFFERED" or new.backup_attempt:
+            self.offered.add((new.key, new.backup_attempt or new.attempt))
         expect(new.version == before.version + 1, "each write follows the one before", new.key)
         had, has = before.claim, new.claim
         is_over = had is not None and (has is None or has.nonce != had.nonce)
-        self._check_history(run, before, new, is_over)
+        if is_over or new.history is not before.history:
+            self._check_history(before, new, is_over)
         expect(had is not None or new.failures <= before.failures, "only what ran can fail", new.key)
         if before.status == "DONE":
             voided = before.report is not None and run.voided.get(new.key.index) == before.report.nonce
@@ -54,7 +58,7 @@ class Watch:
         elif is_over:
             self._check_end_of_claim(run, before, new)
 
-    def _check_history(self, run: Run, old: Task, new: Task, is_over: bool) -> None:
+    def _check_history(self, old: Task, new: Task, is_over: bool) -> None:
         added = new.history[len(old.history) :]
         kept = new.history[: len(old.history)] == old.history
         paid = [record.nonce for record in added] == ([old.claim.nonce] if is_over and old.claim else [])
@@ -77,17 +81,17 @@ class Watch:
         self._open_usd[claim.nonce] = self._held_usd[claim.nonce] = budget.attempt_reservation_usd(run, key.kind)
         most_usd = self._ended_usd + sum(self._open_usd.values())
         expect(most_usd <= run.settings.max_cost_usd + CENT, "no attempt starts past the budget", key, most_usd)
-        process = self._world.current
+        process = self.world.current
         expect(process.nonce == claim.nonce, "a claim is the claimer's own", key)
-        process.allowed, process.claimed_turn = self._allowed(run, new), self._world.turns
+        process.allowed, process.claimed_turn = self._allowed(run, new), self.world.turns
         self._executions[claim.nonce] = process
 
     def _check_end_of_claim(self, run: Run, old: Task, new: Task) -> None:
-        claim, outcome, process = old.claim, new.history[-1].outcome, self._world.current
+        claim, outcome, process = old.claim, new.history[-1].outcome, self.world.current
         assert claim is not None
         if outcome == "lost":
-            over = claim.request_id in self._world.over or run.ended or process.name.startswith("resume")
-            late = self._world.now() >= claim.expires_at
+            over = claim.request_id in self.world.over or run.ended or process.name.startswith("resume")
+            late = self.world.now() >= claim.expires_at
             expect(over or late, "a claim ends with its execution or its lease", new.key, claim.nonce)
             return
         if outcome == "superseded":  # not by a backup, which would have the claim
@@ -99,7 +103,7 @@ class Watch:
         expect(len(named) == 1, "only the current claim reports", new.key, outcome, named)
         if report is not None:
             expect(not process.wrong, "what read wrong bytes is not accepted", new.key)
-            written = all(ref.path in self._world.files.written for ref in report.outputs.values())
+            written = all(ref.path in self.world.files.written for ref in report.outputs.values())
             expect(written, "a report names files that were written", new.key)
         if outcome == "done" and new.key.kind == "clear" and new.key.index == FINAL_CLEAR_INDEX:
             self._final_clear = process.claimed_turn
@@ -132,19 +136,21 @@ class Watch:
 
     def _check_round(self, old: Run, new: Run, record: RoundRecord) -> None:
         round_index = record.round_index
-        once = (old.run_id, round_index) not in self._world.store.rounds and round_index == old.round_index
+        once = (old.run_id, round_index) not in self.world.store.rounds and round_index == old.round_index
         expect(once and new.round_index == round_index + 1, "a round is committed once", round_index)
+        for key, task in self.world.store.tasks_of(round_index).items():
+            expect(task.claim is None or key == new.clearing, "what a round leaves behind is paid for", key)
         inputs = self._frozen[round_index, old.generation]
         expect(record.inputs == inputs == new.previous_inputs, "a round combines one set of reports", old.stage)
         updates = {self._update(round_index, index, nonce) for index, nonce in inputs.items()}
         for index in range(old.slices):
             key = TaskKey(round_index=round_index, kind="combine", index=index, generation=old.generation)
-            task = self._world.store.tasks.get((old.run_id, key))
+            task = self.world.store.tasks.get((old.run_id, key))
             expect(task is not None and task.status == "DONE", "every slice is combined", key)
             read = {path for path in self._executions[task.report.nonce].read if "/updates/" in path}
             expect(read == updates, "every slice combines the frozen reports", key)
-        if self._world.expected is not None:
-            wanted = self._world.expected.store.rounds[old.run_id, round_index]
+        if self.world.expected is not None:
+            wanted = self.world.expected.store.rounds[old.run_id, round_index]
             same = [ref.parts for ref in record.parameters] == [ref.parts for ref in wanted.parameters]
             expect(same, "the fault-free run's bits", round_index)
             expect(record.examples == wanted.examples, "each example counts once", round_index)
@@ -152,7 +158,7 @@ class Watch:
 
     def _train_task(self, round_index: int, index: int) -> Task | None:
         key = TaskKey(round_index=round_index, kind="train", index=index)
-        found: Task | None = self._world.store.tasks.get((self._world.run_id_, key))
+        found: Task | None = self.world.store.tasks.get((self.world.run_id_, key))
         return found
 
     def _update(self, round_index: int, index: int, nonce: str) -> str:
@@ -164,7 +170,7 @@ class Watch:
 
     def reads(self, path: str) -> None:
         """Somebody opens a file."""
-        process = self._world.current
+        process = self.world.current
         if process is None:
             return
         expect(path in process.allowed, "nobody reads what no report named", process.name, path)
@@ -172,32 +178,32 @@ class Watch:
 
     def saw_wrong(self, path: str) -> None:
         """Somebody was shown other bytes than were written: from here on it may say that, and nothing else."""
-        if self._world.current is not None:
-            self._world.current.wrong = path
+        if self.world.current is not None:
+            self.world.current.wrong = path
 
     def writes(self, path: str) -> None:
         """Somebody begins to write a file."""
-        process = self._world.current
+        process = self.world.current
         expect(process is None or not process.wrong, "wrong bytes are never used", path)
-        self.writers[path] = (process, self._world.turns)
+        self.writers[path] = (process, self.world.turns)
 
     def wrote(self, path: str) -> None:
         """The file is there under its name."""
-        self.writers[path] = (self._world.current, self._world.turns)
+        self.writers[path] = (self.world.current, self.world.turns)
 
     def came_back(self, path: str) -> None:
         """A removed file is there again after a loss of power."""
-        self._back[path] = self._world.turns
+        self._back[path] = self.world.turns
 
     def removes(self, path: str) -> None:
         """Somebody removes a file."""
-        if self._needed[0] != self._world.saves:
-            self._needed = (self._world.saves, self._named_now())
+        if self._needed[0] != self.world.saves:
+            self._needed = (self.world.saves, self._named_now())
         expect(path not in self._needed[1], "what is needed is not removed", path)
 
     def _named_now(self) -> set[str]:
         """All files that the run may still need, where it stands."""
-        run = self._world.store.runs[self._world.run_id_]
+        run = self.world.store.runs[self.world.run_id_]
         refs: list[FileRef | None] = [*run.parameters, run.constants, *(run.best.parameters if run.best else ())]
         if run.phase in ("TRAINING", "COMBINING"):
             refs += [*run.outer, run.initial_state if run.round_index == 1 else None]
@@ -206,7 +212,7 @@ class Watch:
                 refs += (
                     [task.report.outputs.get("state")] if task and task.report and task.report.nonce == nonce else []
                 )
-        for (_, key), task in self._world.store.tasks.items():
+        for (_, key), task in self.world.store.tasks.items():
             here = key.round_index == run.round_index and PHASES.get(key.kind) in (run.phase, "TRAINING")
             for report in (task.report, task.resume) if here else ():
                 if report is None or key.generation not in (0, run.generation):
@@ -247,12 +253,13 @@ class Watch:
 
     def begin_again(self) -> None:
         """After a loss of power the store says what was; what was seen beyond it is forgotten."""
-        store = self._world.store
-        run = store.runs[self._world.run_id_]
+        store = self.world.store
+        run = store.runs[self.world.run_id_]
         self._frozen = {s: i for s, i in self._frozen.items() if s[0] < run.round_index}
         if run.phase == "COMBINING":
             self._frozen[run.round_index, run.generation] = dict(run.inputs)
         tasks = list(store.tasks.values())
+        self.offered = {(task.key, task.backup_attempt or task.attempt) for task in tasks}
         self._ended_usd = sum(task.cost_usd for task in tasks)
         open_nonces = {task.claim.nonce for task in tasks if task.claim is not None}
         self._open_usd = {nonce: usd for nonce, usd in self._held_usd.items() if nonce in open_nonces}
@@ -260,9 +267,12 @@ class Watch:
 
     def check_end(self) -> None:
         """Once the run has ended and nothing moves."""
-        world, run = self._world, self._world.store.runs[self._world.run_id_]
+        world, run = self.world, self.world.store.runs[self.world.run_id_]
         expect(run.ended, "every run ends", run.stage)
-        if run.status != "FINISHED":
+        if run.status == "FINISHED":
+            left = [str(key) for (_, key), task in world.store.tasks.items() if task.claim is not None]
+            expect(not left, "what a round leaves behind is paid for", left)
+        else:
             expect(world.gives_up and run.error is not None, "a run goes on where it can", run.reason, run.error)
             return
         wanted = world.expected.store.runs[run.run_id]

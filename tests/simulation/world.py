@@ -31,8 +31,8 @@ from runs.prepare import prepare
 from runs.reconcile import EndedInvocation, reconcile
 from runs.services import Services
 from runs.train import evaluate, initialise, train
-from simulation.faults import NO_FAULTS, Faults, calm
-from simulation.processes import Process, new_environment
+from simulation.faults import CALM_AFTER_TURNS, NO_FAULTS, SWEEP_S, SWEEPS, Faults, calm
+from simulation.processes import Process, carriers, new_environment
 from simulation.shapes import RUN_ID, settings
 from simulation.simulated_files import SimulatedFiles
 from simulation.simulated_store import SimulatedStore
@@ -42,13 +42,6 @@ from simulation.watch import Watch
 Call = tuple[str, TaskMessage, str]
 """A function's name, what it was sent, and the request id."""
 
-SWEEP_S = 21.0
-SWEEPS = 0.004
-"""Turns that begin another sweep beside what is at work."""
-
-CALM_AFTER_TURNS = 2_500
-"""Then nothing goes wrong any more, and the run must come to its end."""
-
 __all__ = ["NO_FAULTS", "RUN_ID", "Faults", "Process", "World", "fault_free", "settings"]
 
 
@@ -56,8 +49,8 @@ __all__ = ["NO_FAULTS", "RUN_ID", "Faults", "Process", "World", "fault_free", "s
 class World:
     """The simulated store, files, clock, invoker and processes of one run.
 
-    `expected` is the same run without faults, where results are to be compared; `gives_up` leaves a run that was
-    stopped as it is; `records` counts the stream's records that nobody has looked at yet.
+    `expected` is the same run without faults; `gives_up` leaves a run that was stopped as it is; `records` counts the
+    stream's records that nobody has looked at yet.
     """
 
     seed: int
@@ -89,12 +82,11 @@ class World:
         self.notices: list[EndedInvocation] = []
         self.current: Process | None = None
         self.over: set[str] = set()
-        self.turns = self.saves = 0
+        self.turns = self.saves = self._burst = self._names = 0
         self.run_id_ = RUN_ID
+        self._carriers = carriers(greenlet.getcurrent())
         self._free: list[Services] = []
-        self._burst = 0
-        self._frozen = False
-        self._names = 0
+        self._frozen = self._slice_stalls = False
         self._work: dict[str, Any] = {
             "prepare": partial(prepare, prepare_data=lambda run: dict(self.data_facts)),
             "initialise": partial(initialise, trainer=self.trainer),
@@ -126,7 +118,8 @@ class World:
     def invoke(self, function: str, event: Mapping[str, Any]) -> None:
         self.gives_way("before invoke")
         message = parse_task(event)
-        self._check_offered(message)
+        if (message.key, message.attempt) not in self.watch.offered:
+            raise Violation("an offer is written before it is sent", f"{message.key}@{message.attempt}")
         if self._rnd() < self.faults.refuse:
             raise InvocationFailed(function, "throttled")
         self._names += 1
@@ -140,12 +133,14 @@ class World:
 
     def invoke_all(self, calls: Sequence[tuple[str, Mapping[str, Any]]]) -> list[LambdafitError | None]:
         """One after the other: a crash may come between any two."""
-        return [refusal(partial(self.invoke, *call)) for call in calls]
+        return [self._refusal(*call) for call in calls]
 
-    def _check_offered(self, message: TaskMessage) -> None:
-        task = self.store.tasks.get((RUN_ID, message.key))
-        if task is None or max(task.attempt, task.backup_attempt) < message.attempt:
-            raise Violation("an offer is written before it is sent", f"{message.key}@{message.attempt}")
+    def _refusal(self, function: str, event: Mapping[str, Any]) -> LambdafitError | None:
+        try:
+            self.invoke(function, event)
+        except LambdafitError as error:
+            return error
+        return None
 
     def _send(self, call: Call) -> None:
         if self._rnd() < self.faults.late:
@@ -170,7 +165,31 @@ class World:
             raise Crash
         self._burst -= 1
         if self._burst < 0:
-            self._main.switch()
+            self._carriers.main.switch()
+
+    def at_risk(self, operation: str) -> None:
+        """As `gives_way`, where it matters most: who has just claimed a task, or has half written a file."""
+        process, faults = self.current, self.faults
+        if process is not None and (faults.crash or faults.freeze):
+            chance = self._rnd()
+            if chance < faults.crash / 2:
+                self._crash_in = 0
+            elif chance > 1 - faults.freeze / 3 or self._slice_stalls:
+                self._slice_stalls = False
+                self._freeze(process)
+        self.gives_way(operation)
+
+    def lingers_at(self, operation: str) -> None:
+        """As `gives_way`, with a file open that may be written over meanwhile."""
+        if self.current is not None and self.faults.freeze and self._rnd() < self.faults.freeze / 6:
+            self._freeze(self.current)
+        self.gives_way(operation)
+
+    def combining_begins(self) -> None:
+        """A round's updates have been chosen. One that is torn now is found, while another slice may be slow."""
+        if self._rnd() < self.faults.tear / 8:
+            self._tear()
+            self._slice_stalls = self.faults.freeze > 0 and self._rnd() < 0.5
 
     def happens(self, fault: str) -> bool:
         """Whether this fault strikes here: `busy` or `lose`."""
@@ -190,9 +209,8 @@ class World:
 
     # --- the run ---
 
-    def run(self, max_turns: int = 15_000) -> Run:
+    def run(self, max_turns: int = 5_000) -> Run:
         """Let the world turn until the run has ended and nothing moves. Returns the run."""
-        self._main = greenlet.getcurrent()
         self.store.runs[RUN_ID] = Run(
             run_id=RUN_ID,
             settings=self.settings,
@@ -219,21 +237,22 @@ class World:
         return self.random.expovariate(share) if share else float("inf")
 
     def _turn(self) -> bool:
-        rnd, now, ready = self._rnd, self.now_s, self.processes
+        rnd, ready = self._rnd, self.processes
         if self._frozen:
+            now = self.now_s
             ready = [process for process in ready if process.frozen_until_s <= now]
         chance = rnd() if ready else 0.0
-        if self.messages and chance < 0.3:
+        if chance < 0.3 and self.messages:
             self._start_function(*self.messages.pop(int(rnd() * len(self.messages))))
-        elif self.notices and chance < 0.15:
+        elif chance < 0.15 and self.notices:
             taken = 1 + int(rnd() * len(self.notices))
             ended, self.notices = self.notices[:taken], self.notices[taken:]
             self._spawn("conduct", partial(reconcile, self.services, RUN_ID, ended))
-        elif self.records and chance < 0.05:
+        elif chance < 0.05 and self.records:
             self.records -= 1 + int(rnd() * self.records)
             self._spawn("conduct", partial(reconcile, self.services, RUN_ID))
         elif ready:
-            self._step(ready[int(rnd() * len(ready))])
+            self._step(ready[int(rnd() * len(ready))] if len(ready) > 1 else ready[0])
         elif not self._pass_time():
             return False
         self.now_s += rnd() * 0.02
@@ -267,7 +286,7 @@ class World:
         if which < SWEEPS:
             self._reconcile_soon()
         elif which < SWEEPS + faults.tear / 100:
-            self._note(f"torn {self.files.tear(self.random)}")
+            self._tear()
         elif which < SWEEPS + (faults.tear + faults.cancel) / 100:
             if self._rnd() < 0.3:
                 self._resume(run)  # of a run that goes on: somebody believes that its engine is gone
@@ -275,6 +294,9 @@ class World:
                 self._spawn("cancel", partial(control.cancel, self.services, RUN_ID))
         else:
             self._lose_power()
+
+    def _tear(self) -> None:
+        self._note(f"torn {self.files.tear(self.random, self.store.runs[RUN_ID].round_index)}")
 
     def _lose_power(self) -> None:
         self._note("the power is gone")
@@ -306,24 +328,29 @@ class World:
         if process.deadline_s <= self.now_s and not process.lingers:
             self._end(process, crashed=True)  # a function is killed at its time limit
             return
-        if self._rnd() < self.faults.freeze / 10:
-            self._frozen = True
-            process.frozen_until_s = self.now_s + self.random.choice((5.0, 15.0, 60.0, 200.0))
+        faults = self.faults
+        if faults.freeze and self._rnd() < faults.freeze / 10:
+            self._freeze(process)
             return
         self.current = process
         if process.frozen_until_s:
             process.frozen_until_s = 0.0
             self._frozen = any(other.frozen_until_s for other in self.processes)
-        self._burst = int(self._rnd() * self.faults.burst)
-        process.greenlet.switch()
+        self._burst = int(self._rnd() * faults.burst)
+        self._carriers.go_on(process)
         self.current = None
-        if process.greenlet.dead:
+        if process.over:
             self._end(process, crashed=process.failed)
+
+    def _freeze(self, process: Process) -> None:
+        self._frozen = True
+        process.frozen_until_s = self.now_s + self.random.choice((5.0, 15.0, 60.0, 200.0))
+        self._burst = 0
 
     def _end(self, process: Process, *, crashed: bool, heard: bool = True) -> None:
         self.processes.remove(process)
-        if crashed and process.greenlet:  # it has begun
-            process.greenlet.throw(Crash)
+        if crashed:
+            self._carriers.crash(process)
         process.failed = process.failed or crashed
         if self.traces:
             self._note(f"{process.name} {'crashed' if crashed else 'returned'}")
@@ -332,12 +359,8 @@ class World:
         self.over.add(process.request_id)
         if not process.failed and process.environment is not None:
             self._free.append(process.environment)
-        if (
-            not heard
-            or self.store.runs[RUN_ID].ended
-            or self._rnd() < self.faults.unheard
-            or (self.faults.stream and not process.failed)
-        ):
+        heard = heard and not self.store.runs[RUN_ID].ended and self._rnd() >= self.faults.unheard
+        if not heard or (self.faults.stream and not process.failed):
             return
         error = InvocationFailed(process.name, "crashed").record() if process.failed else None
         self.notices.append(EndedInvocation(process.message, process.request_id, error))
@@ -355,16 +378,7 @@ class World:
 
     def _spawn(self, name: str, work: Callable[[], Any]) -> Process:
         self._names += 1
-
-        def body() -> None:
-            try:
-                work()
-            except Crash:
-                return
-            except LambdafitError as error:  # as a function that raised, or a command that was refused
-                process.failed, process.error = True, error
-
-        process = Process(f"{name} ({self._names})", greenlet.greenlet(body))
+        process = Process(f"{name} ({self._names})", work)
         if self.faults.skew_s:
             process.skew_s = (self._rnd() * 2 - 1) * self.faults.skew_s
         self.processes.append(process)
@@ -373,20 +387,6 @@ class World:
     def _note(self, what: str) -> None:
         if self.traces:
             self.trace.append(f"{self.now_s:.3f} {what}")
-
-    @property
-    def torn(self) -> list[str]:
-        """The files that were damaged."""
-        return self.files.torn
-
-
-def refusal(invoke: Callable[[], None]) -> LambdafitError | None:
-    """Why the invocation was refused, if it was."""
-    try:
-        invoke()
-    except LambdafitError as error:
-        return error
-    return None
 
 
 def fault_free(run_settings: RunSettings, **data_facts: int) -> World:

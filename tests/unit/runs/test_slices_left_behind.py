@@ -40,4 +40,4 @@ def test_it_is_paid_for_to_its_time_limit_before_the_round_is_committed() -> Non
     (commit,) = decide(RunState(state.run, tasks), now)
     assert isinstance(commit, SaveRun)
     assert commit.record is not None
-    assert commit.run.spent_usd - state.run.spent_usd == sum(task.cost_usd for task in tasks.values())
+    assert commit.run.spent_usd == state.run.spent_usd + sum(task.cost_usd for task in tasks.values())
