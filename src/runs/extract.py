@@ -9,7 +9,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Any
 
-from contracts.errors import RecipeFailed, TornFile
+from contracts.errors import HomeNotWritable, RecipeFailed, TornFile
 from contracts.ports import SharedFiles
 from contracts.records import Report, Run, TaskKey
 from runs.execute import Execution
@@ -21,7 +21,7 @@ from training.vector_files import Vector
 
 
 def extract(execution: Execution, trainer: Trainer) -> Report:
-    """Compute one worker's blocks, or as many as fit into the time limit.
+    """Compute one worker's blocks, or as many as fit into the time limit; none where another run has joined them all.
 
     Facts: `digests` of its blocks, in order; `width`, values of an example; `computed`, the blocks that were not there.
     """
@@ -32,24 +32,31 @@ def extract(execution: Execution, trainer: Trainer) -> Report:
     width, computed = (int(resume.facts["width"]), int(resume.facts["computed"])) if resume else (0, 0)
     longest_s = 0.0
     with execution.span("compute"):
+        joined = feature_blocks.joined_features(files, folder)
         present = feature_blocks.blocks_present(files, folder)
         for block in blocks[len(digests) :]:
-            if execution.spare_s <= longest_s:
+            if joined is not None or execution.spare_s <= longest_s:
                 break
             execution.check_wanted()
             began = execution.services.clock.now()
             features = _left_behind(files, folder, block, present)
             if features is None:
                 features = _computed(run, trainer, block)
-                present[str(block)] = feature_blocks.write_block(files, folder, block, features)
                 computed += 1
+                try:
+                    present[str(block)] = feature_blocks.write_block(files, folder, block, features)
+                except HomeNotWritable:
+                    joined = feature_blocks.joined_features(files, folder)
+                    if joined is None:
+                        raise
+                    break  # another run has joined its blocks meanwhile, and removed their folder
             digests.append(present[str(block)])
             width = features.shape[1]
             longest_s = max(longest_s, execution.services.clock.now() - began)
     return Report(
-        outcome="done" if len(digests) == len(blocks) else "paused",
+        outcome="done" if joined is not None or len(digests) == len(blocks) else "paused",
         nonce=execution.nonce,
-        facts={"digests": digests, "width": width, "computed": computed},
+        facts={"digests": digests, "width": joined["width"] if joined else width, "computed": computed},
         steps_done=len(digests),
         fingerprint=trainer.fingerprint,
         peak_memory_bytes=trainer.peak_memory_bytes(),
@@ -69,6 +76,7 @@ def joined_features(execution: Execution) -> dict[str, Any]:
     folder = backbone_folder(run.data_facts, run.settings.backbone_digest)
     found = feature_blocks.joined_features(files, folder)  # another run was faster, or an execution before this one
     if found is not None:
+        feature_blocks.remove_blocks(files, folder)
         return found
     stored: list[tuple[Block, str]] = []
     with execution.span("write"):

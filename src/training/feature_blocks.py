@@ -128,8 +128,13 @@ def join_blocks(files: SharedFiles, folder: str, stored: Sequence[tuple[Block, s
         arrays[f"x_{split}"] = {"path": path, "bytes": written, "digest": hasher.hexdigest()}
     facts = {"folder": folder, "width": width, "files": arrays}
     files.write(f"{folder}/meta.json", [json.dumps(facts, indent=1).encode()], durable=True)
-    files.remove(f"{folder}/blocks")
+    remove_blocks(files, folder)
     return facts
+
+
+def remove_blocks(files: SharedFiles, folder: str) -> None:
+    """Once all are joined. Another run that still writes some looks for the joined arrays when its writing fails."""
+    files.remove(f"{folder}/blocks")
 
 
 def joined_features(files: SharedFiles, folder: str) -> dict[str, Any] | None:

@@ -27,6 +27,7 @@ from runs import control
 from runs.code_version import code_version
 from runs.combine import clear, combine
 from runs.execute import execute
+from runs.extract import extract
 from runs.prepare import prepare
 from runs.reconcile import EndedInvocation, reconcile
 from runs.services import Services
@@ -89,6 +90,7 @@ class World:
         self._frozen = self._slice_stalls = False
         self._work: dict[str, Any] = {
             "prepare": partial(prepare, prepare_data=lambda run: dict(self.data_facts)),
+            "extract": partial(extract, trainer=self.trainer),
             "initialise": partial(initialise, trainer=self.trainer),
             "train": partial(train, trainer=self.trainer),
             "evaluate": partial(evaluate, trainer=self.trainer),
@@ -389,7 +391,7 @@ class World:
             self.trace.append(f"{self.now_s:.3f} {what}")
 
 
-def fault_free(run_settings: RunSettings, **data_facts: int) -> World:
+def fault_free(run_settings: RunSettings, **data_facts: Any) -> World:
     """The same run in a world where nothing goes wrong."""
     world = World(0, run_settings, NO_FAULTS)
     if data_facts:

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from contracts.errors import InvocationFailed, LambdafitError, RecipeFailed
+from contracts.errors import HomeNotWritable, InvocationFailed, LambdafitError, RecipeFailed
 from contracts.messages import TaskMessage, parse_task
+from contracts.ports import SharedFiles
 from contracts.records import Run, TaskKey
 from contracts.settings import RunSettings, make_settings
 from fakes.arithmetic_trainer import ArithmeticTrainer
@@ -26,6 +27,7 @@ from runs.services import Services
 from runs.start import start
 from runs.train import evaluate, initialise, train
 from training import feature_blocks
+from training.feature_blocks import Block
 from training.vector_files import Vector
 
 FACTS = {
@@ -218,6 +220,28 @@ def test_two_runs_at_once_end_with_the_same() -> None:
     finished = world.go_on(one)
     assert finished.status == "FINISHED"
     assert finished.feature_facts == world.store.load_run(two.run_id).feature_facts
+
+
+def test_a_run_whose_blocks_another_one_has_just_joined_takes_what_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    world, other = World(), World()
+    finished = other.go_on(other.start())
+    run = world.go_on(world.start(workers=1, concurrency=1), until="EXTRACTING")
+    writes = feature_blocks.write_block
+    seen: list[Block] = []
+
+    def write(files: SharedFiles, folder: str, block: Block, features: Vector) -> str:
+        seen.append(block)
+        if len(seen) == 3:  # the other run's last step: everything joined, the folder of the blocks gone
+            world.files.remove(f"{folder}/blocks")
+            world.files.contents.update(other.files.contents)
+            raise HomeNotWritable(folder, "no such file or folder")
+        return writes(files, folder, block, features)
+
+    monkeypatch.setattr(feature_blocks, "write_block", write)
+    run = world.go_on(run)
+    assert run.status == "FINISHED"
+    assert run.feature_facts == finished.feature_facts
+    assert world.files.names(f"{run.feature_facts['folder']}/blocks") == []
 
 
 @pytest.mark.parametrize("shape", [(128,), (128, 2, 2), (128, 0), (64, 2), (128, 40_000)])
