@@ -48,17 +48,17 @@ def _short(workers: int, slices: int, rounds: int, steps: int = 2, **changes: An
 
 
 SHAPES = (
-    Shape("one worker", 26, _short(1, 1, 1, 3)),
-    Shape("one worker, cleared each round", 4, _short(1, 1, 4, 1)),
+    Shape("one worker", 30, _short(1, 1, 1, 3)),
+    Shape("one worker, cleared each round", 3, _short(1, 1, 4, 1)),
     Shape("two workers", 18, _short(2, 1, 2, 1)),
     Shape("two workers, two slices", 20, _short(2, 2, 1, 1)),
-    Shape("two workers, two slices, two rounds", 6, _short(2, 2, 2, 1)),
-    Shape("two workers, cleared each round", 3, _short(2, 1, 4, 1)),
+    Shape("two workers, two slices, two rounds", 5, _short(2, 2, 2, 1)),
+    Shape("two workers, cleared each round", 2, _short(2, 1, 4, 1)),
     Shape("three workers, averaged", 8, _short(3, 1, 1, outer=OuterSettings(kind="sgd", learning_rate=1.0))),
     Shape("two workers, one at a time", 3, _short(2, 1, 2, concurrency=1, in_flight_per_place=1)),
     Shape("four workers, of which one is slow", 6, _short(4, 1, 1, time_limit_s=80.0)),
     Shape("long rounds, in several pauses", 3, _short(1, 1, 2, 12), 40),
-    Shape("stops by patience", 2, settings(workers=2, patience=1, epochs=3, validate_every_rounds=1), 13, 5),
+    Shape("stops by patience", 1, settings(workers=2, patience=1, epochs=3, validate_every_rounds=1), 13, 5),
     Shape("three workers, two slices", 0.5, settings(), 37, 5),
     Shape("many rounds, cleared as it goes", 0.5, _short(2, 1, 13, 1), clear_every=8),
 )

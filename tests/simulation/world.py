@@ -211,7 +211,7 @@ class World:
 
     # --- the run ---
 
-    def run(self, max_turns: int = 5_000) -> Run:
+    def run(self, max_turns: int = 15_000) -> Run:
         """Let the world turn until the run has ended and nothing moves. Returns the run."""
         self.store.runs[RUN_ID] = Run(
             run_id=RUN_ID,
@@ -304,10 +304,8 @@ class World:
         self._note("the power is gone")
         for process in list(self.processes):
             self._end(process, crashed=True, heard=False)
-        self.messages.clear()
-        self.held.clear()
-        self.notices.clear()
-        self._free.clear()
+        for lost in (self.messages, self.held, self.notices, self._free):
+            lost.clear()
         self.store.lose_power(self.random)
         self.files.lose_power(self.random)
         self.watch.begin_again()
