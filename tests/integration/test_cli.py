@@ -223,8 +223,9 @@ def detached(slow: Program) -> Iterator[str]:
     slow("runs", "stop", run_id)
 
 
-def test_a_detached_run_is_watched_to_its_end(slow: Program, detached: str, undisturbed: str) -> None:
+def test_a_detached_run_is_watched_to_its_end(slow: Program, hold: Path, detached: str, undisturbed: str) -> None:
     assert slow.json("runs", "list", "--json")["runs"][0]["state"] == "running"
+    hold.unlink()
     answer = slow.json("watch", detached, "--json")
     assert (answer["run_id"], answer["status"]) == (detached, "FINISHED")
     assert answer["parameters_sha256"] == undisturbed

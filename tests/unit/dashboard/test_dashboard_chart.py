@@ -126,7 +126,7 @@ def page_of_charts() -> None:
 
 
 def test_a_page_with_a_chart() -> None:
-    page = AppTest.from_function(page_of_charts).run()
+    page = AppTest.from_function(page_of_charts, default_timeout=60).run()
     assert not page.exception
     assert [caption.value for caption in page.caption] == ["50 of 20,000 points"]
     assert page.text[0].value == "range None"
