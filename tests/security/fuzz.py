@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import random
 import select
@@ -159,7 +160,7 @@ def table(results: list[dict[str, Any]]) -> str:
 def shares(targets: tuple[Target, ...], inputs: int) -> list[int]:
     """How many inputs each target gets, at least its samples."""
     weights = sum(target.weight for target in targets)
-    return [max(len(target.samples), round(inputs * target.weight / weights)) for target in targets]
+    return [max(len(target.samples), math.ceil(inputs * target.weight / weights)) for target in targets]
 
 
 def main(arguments: list[str] | None = None) -> int:
