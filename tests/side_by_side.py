@@ -17,6 +17,7 @@ MOST = 4
 """Processes: each may hold TensorFlow, and start processes of its own."""
 
 LONGEST_FIRST = (
+    "tests/unit/libraries/test_real_archive.py",
     "tests/faults/test_local_faults.py",
     "tests/rehearsal/test_rehearsal.py",
     "tests/simulation/test_simulation.py",

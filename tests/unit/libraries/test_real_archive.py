@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,7 @@ def whole_run(path: list[Path], home: Path, trace: Path | None = None, **variabl
     interpreter = Path(sys.base_prefix) / "bin" / f"python{PYTHON}"
     command = [str(interpreter), "-s", str(HERE / "whole_run.py"), str(HERE / "wide_recipe.py"), *OPTIONS]
     if trace is not None:
-        command = ["strace", "-f", "-qq", "-e", "trace=openat", "-o", str(trace), *command]
+        command = ["strace", "-f", "--seccomp-bpf", "-qq", "-e", "trace=openat", "-o", str(trace), *command]
     known = {"PATH": os.environ["PATH"], "HOME": str(home), "LAMBDAFIT_HOME": str(home), "LAMBDAFIT_THREADS": "1"}
     environment = known | {"PYTHONPATH": os.pathsep.join(map(str, path)), "PYTHONDONTWRITEBYTECODE": "1"} | variables
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=280)
@@ -66,8 +67,27 @@ def whole_run(path: list[Path], home: Path, trace: Path | None = None, **variabl
     return found
 
 
+PACKAGES = Path(sys.prefix) / "lib" / f"python{PYTHON}" / "site-packages"
+"""What is installed here: everything, neither trimmed nor cut, and from the same pins."""
+
+
+@dataclass(frozen=True)
+class PlainRun:
+    """A whole run without an archive, and what `strace` saw of it where there is one."""
+
+    answer: dict[str, Any]
+    trace: Path | None
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> PlainRun:
+    folder = tmp_path_factory.mktemp("plain")
+    trace = folder / "trace" if shutil.which("strace") is not None else None
+    return PlainRun(whole_run([ROOT / "src", PACKAGES], folder / "home", trace), trace)
+
+
 def test_a_whole_run_needs_no_more_than_the_archive_and_computes_the_same_bits(
-    archive: Built, layer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    archive: Built, layer: Path, plain: PlainRun, tmp_path: Path
 ) -> None:
     source = ROOT / "src"
     answer = whole_run([source, layer], tmp_path / "archive", LAMBDAFIT_LIBRARIES=str(archive.path))
@@ -75,21 +95,17 @@ def test_a_whole_run_needs_no_more_than_the_archive_and_computes_the_same_bits(
     assert sum(answer["outputs_of_loaded"][0]) == pytest.approx(1)
     installed = Path(json.__file__).parents[1] / "site-packages"  # pip only
     assert not (installed / "tensorflow").exists()
-    # What is installed here was neither trimmed nor cut, and comes from the same pins.
-    plain = whole_run([source, Path(sys.prefix) / "lib" / f"python{PYTHON}" / "site-packages"], tmp_path / "plain")
-    assert archive.manifest.digest not in plain["tensorflow_at"]
-    assert answer["results"]["parameters_sha256"] == plain["results"]["parameters_sha256"]
-    assert answer["fingerprint"] == plain["fingerprint"]
+    assert archive.manifest.digest not in plain.answer["tensorflow_at"]
+    assert answer["results"]["parameters_sha256"] == plain.answer["results"]["parameters_sha256"]
+    assert answer["fingerprint"] == plain.answer["fingerprint"]
 
 
-def test_nothing_that_a_whole_run_opens_was_left_out(tmp_path: Path) -> None:
+def test_nothing_that_a_whole_run_opens_was_left_out(plain: PlainRun) -> None:
     """Of the plain installation in this environment, which has everything."""
-    if shutil.which("strace") is None:
+    if plain.trace is None:
         pytest.skip("there is no strace here")
-    trace, packages = tmp_path / "trace", Path(sys.prefix) / "lib" / f"python{PYTHON}" / "site-packages"
-    whole_run([ROOT / "src", packages], tmp_path / "home", trace)
-    opened = set()
-    for line in trace.read_text(errors="replace").splitlines():
+    opened, packages = set(), PACKAGES
+    for line in plain.trace.read_text(errors="replace").splitlines():
         if f'"{packages}/' in line and "= -1" not in line:
             path = os.path.normpath(line.split('"')[1])  # the loader writes tensorflow/python/../libtensorflow_cc.so.2
             opened.add(Path(path).relative_to(packages).as_posix())
