@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from training.recipe import Recipe, Settings
-from training.recipes.softmax_head import BATCH_SIZE, EPOCHS, build_loss, build_optimizer, softmax_head
+from training.recipe import Settings
+from training.recipes.softmax_head import cifar10_recipe
 from training.weights import PublishedWeights, load_weights
 
 if TYPE_CHECKING:
     import keras
-
-FEATURES = 1280
 
 
 def build_backbone(settings: Settings) -> keras.Model:
@@ -35,24 +33,10 @@ def build_backbone(settings: Settings) -> keras.Model:
     )
 
 
-def build_model(settings: Settings) -> keras.Model:
-    """Features → probabilities of 10 classes."""
-    return softmax_head(FEATURES, settings)
-
-
-recipe = Recipe(
-    name="cifar10-mobilenetv2",
-    title="CIFAR-10 pictures, MobileNetV2 frozen, a new softmax head",
-    dataset="cifar-10",
-    build_model=build_model,
+recipe = cifar10_recipe(
+    backbone="MobileNetV2",
+    features=1280,
     build_backbone=build_backbone,
-    build_optimizer=build_optimizer,
-    build_loss=build_loss,
-    batch_size=BATCH_SIZE,
-    epochs=EPOCHS,
-    settings={"features": True, "image_size": 64, "weights": "", "learning_rate": 0.001, "dropout": 0.0},
-    ranges={"image_size": (32, 224)},
-    backbone_settings=("image_size", "weights"),
     # Keras states no digest of this file, so that its address, by https, is all that vouches for it.
     weights=PublishedWeights(
         folder="mobilenetv2",

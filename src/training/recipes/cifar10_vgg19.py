@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from training.recipe import Recipe, Settings
-from training.recipes.softmax_head import BATCH_SIZE, EPOCHS, build_loss, build_optimizer, softmax_head
+from training.recipe import Settings
+from training.recipes.softmax_head import cifar10_recipe
 from training.weights import PublishedWeights, load_weights
 
 if TYPE_CHECKING:
     import keras
 
-FEATURES = 512
 IMAGENET_MEANS = (103.939, 116.779, 123.68)
 """Of blue, green and red, in 0 … 255: what VGG19 was trained with (Simonyan and Zisserman, arXiv 1409.1556)."""
 
@@ -40,24 +39,10 @@ def build_backbone(settings: Settings) -> keras.Model:
     return backbone
 
 
-def build_model(settings: Settings) -> keras.Model:
-    """Features → probabilities of 10 classes."""
-    return softmax_head(FEATURES, settings)
-
-
-recipe = Recipe(
-    name="cifar10-vgg19",
-    title="CIFAR-10 pictures, VGG19 frozen, a new softmax head",
-    dataset="cifar-10",
-    build_model=build_model,
+recipe = cifar10_recipe(
+    backbone="VGG19",
+    features=512,
     build_backbone=build_backbone,
-    build_optimizer=build_optimizer,
-    build_loss=build_loss,
-    batch_size=BATCH_SIZE,
-    epochs=EPOCHS,
-    settings={"features": True, "image_size": 64, "weights": "", "learning_rate": 0.001, "dropout": 0.0},
-    ranges={"image_size": (32, 224)},
-    backbone_settings=("image_size", "weights"),
     weights=PublishedWeights(
         folder="vgg19",
         name="vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5",

@@ -2,15 +2,49 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from training.recipe import Settings
+from training.recipe import Recipe, Settings
+from training.weights import PublishedWeights
 
 if TYPE_CHECKING:
     import keras
 
-BATCH_SIZE = 64
-EPOCHS = 10
+SETTINGS: Settings = {"features": True, "image_size": 64, "weights": "", "learning_rate": 0.001, "dropout": 0.0}
+
+
+def cifar10_recipe(
+    *, backbone: str, features: int, build_backbone: Callable[[Settings], keras.Model], weights: PublishedWeights
+) -> Recipe:
+    """CIFAR-10 by transfer: a backbone as it was trained on ImageNet, frozen, and the head.
+
+    Args:
+        backbone: its name, such as "VGG19".
+        features: what it gives of a picture.
+        build_backbone: see `Recipe`; it depends on the settings `image_size` and `weights`. It stands in a file with
+            all that its outputs depend on, as their digest is that file's.
+        weights: as published.
+    """
+
+    def build_model(settings: Settings) -> keras.Model:
+        return softmax_head(features, settings)
+
+    return Recipe(
+        name=f"cifar10-{backbone.lower()}",
+        title=f"CIFAR-10 pictures, {backbone} frozen, a new softmax head",
+        dataset="cifar-10",
+        build_model=build_model,
+        build_backbone=build_backbone,
+        build_optimizer=build_optimizer,
+        build_loss=build_loss,
+        batch_size=64,
+        epochs=10,
+        settings=SETTINGS,
+        ranges={"image_size": (32, 224)},
+        backbone_settings=("image_size", "weights"),
+        weights=weights,
+    )
 
 
 def softmax_head(features: int, settings: Settings) -> keras.Model:

@@ -20,7 +20,7 @@ from training.datasets.source import DataSource
 from training.evaluate import examine
 from training.export import export_keras, export_safetensors, predict
 from training.loop import ShardRun
-from training.recipe import Recipe, backbone_digest, trains_on_features
+from training.recipe import Recipe, backbone_digest, load_recipe, trains_on_features, without_weights
 
 SIDE, FILTERS = 6, 5
 
@@ -285,11 +285,19 @@ def test_features_are_on_unless_they_are_switched_off() -> None:
 
 
 def test_a_built_in_backbone_wants_its_weights() -> None:
-    from training.recipe import load_recipe
-
     recipe = load_recipe("cifar10-mobilenetv2")
     compiled = made(recipe, image_size=32)
     assert compiled.layout.parameter_count == 1280 * 10 + 10
     assert not compiled.initial(5)[0].any()
     with pytest.raises(WeightsNotFound, match="no file was named"):
         _ = compiled.backbone
+
+
+@pytest.mark.parametrize("name", ["cifar10-vgg19", "cifar10-mobilenetv2"])
+def test_a_built_in_head_takes_what_its_backbone_gives(name: str) -> None:
+    recipe = load_recipe(name)
+    assert recipe.name == name
+    compiled = made(recipe, **without_weights(recipe, {"image_size": 32}))
+    assert compiled.whole.input_shape == (None, 32, 32, 3)
+    assert compiled.whole.output_shape == (None, 10)
+    assert Path(recipe.build_backbone.__code__.co_filename).stem == name.replace("-", "_")  # whose digest names it
