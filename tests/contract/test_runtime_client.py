@@ -50,6 +50,11 @@ def test_context(engine: Engine, client: str) -> None:
     assert seen["variables"]["_X_AMZN_TRACE_ID"].startswith("Root=1-")
 
 
+def test_an_environment_keeps_its_trace_id_as_each_new_one_would_stay_in_memory_for_good(engine: Engine) -> None:
+    first, second = (engine.call("about", {}, 20)["variables"]["_X_AMZN_TRACE_ID"] for _ in range(2))
+    assert first == second
+
+
 def test_remaining_time_decreases(engine: Engine) -> None:
     seen = engine.call("remaining", {}, 20)
     assert seen == sorted(seen, reverse=True)

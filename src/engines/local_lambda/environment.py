@@ -82,6 +82,9 @@ class Environment:
         self.init_s = 0.0
         self.ready_monotonic_s = 0.0
         self.fate: LambdafitError | None = None
+        # The same for all invocations: the client puts it into the process's variables, and what setenv(3) is given
+        # of glibc is kept for good, 110 bytes for each new value.
+        self._trace_id = f"Root=1-{int(time.time()):08x}-{os.urandom(12).hex()};Sampled=0"
         self._connection: Connection | None = None
         self._supervisor = supervisor
         self._log_path = log_folder / f"{self.name}.log"
@@ -175,7 +178,7 @@ class Environment:
             "Lambda-Runtime-Aws-Request-Id": pending.request_id,
             "Lambda-Runtime-Deadline-Ms": str(int((pending.started_at + limit_s) * 1000)),
             "Lambda-Runtime-Invoked-Function-Arn": function_arn(self.function.name),
-            "Lambda-Runtime-Trace-Id": f"Root=1-{int(pending.started_at):08x}-{os.urandom(12).hex()};Sampled=0",
+            "Lambda-Runtime-Trace-Id": self._trace_id,
         }
         connection.send("200 OK", pending.payload, headers)
 
