@@ -61,6 +61,9 @@ class Queued:
         self.events.extend(event for _, event in calls)
         return [None] * len(calls)
 
+    def warm_up(self, run_id: str, environments: int) -> None:
+        """See `Invoker.warm_up`: nothing is cold here."""
+
 
 class Endless:
     """Implements contracts.ports.Deadline."""

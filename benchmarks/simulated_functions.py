@@ -311,6 +311,9 @@ class SimulatedFunctions:
             self.invoke(function, event)
         return [None] * len(calls)
 
+    def warm_up(self, run_id: str, environments: int) -> None:
+        """See `Invoker.warm_up`: nothing is cold here."""
+
     def wait(self, patience_s: float) -> list[Mapping[str, Any]]:
         """The events whose functions have ended."""
         try:

@@ -96,6 +96,16 @@ def is_start(event: Mapping[str, Any]) -> bool:
     return event.get("start") is True
 
 
+def warm_up_event(run_id: str) -> dict[str, Any]:
+    """Asks an execution environment to load what its first task of this run will need."""
+    return {"warm_up": True, "run_id": run_id}
+
+
+def is_warm_up(event: Mapping[str, Any]) -> bool:
+    """Whether the event brings no work yet: see `warm_up_event`."""
+    return event.get("warm_up") is True
+
+
 def is_probe(event: Mapping[str, Any]) -> bool:
     """Whether the event only wants to know that the function is awake."""
     return event.get("probe") is True

@@ -56,6 +56,12 @@ class Invoker(Protocol):
             why each one was refused at once, None for those that were not; in the order of `calls`.
         """
 
+    def warm_up(self, run_id: str, environments: int) -> None:
+        """Have as many environments of Train load what the run's first tasks will need, before these are offered.
+
+        A favour: whatever refuses it is ignored, here and there, and the tasks load it themselves.
+        """
+
 
 class RunStore(Protocol):
     """Runs and tasks. Reads are consistent; each write is one atomic, conditional write."""

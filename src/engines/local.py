@@ -16,13 +16,14 @@ from types import TracebackType
 from typing import Any, Self
 
 from contracts.errors import InvalidSetting, LambdafitError
-from contracts.messages import parse_task
+from contracts.messages import is_warm_up, parse_task, warm_up_event
 from contracts.records import Run
 from contracts.settings import RunSettings
 from engines.home import Home, HomeLock
 from engines.local_lambda.invocation import Function, Invocation
 from engines.local_lambda.pool import LocalLambda
 from handlers import wiring
+from runs import framework_versions
 from runs.cost import LIGHT_MEMORY_MB
 from runs.reconcile import EndedInvocation, reconcile
 from runs.services import Services
@@ -36,8 +37,9 @@ MEMORY_VARIABLES = {"MALLOC_MMAP_THRESHOLD_": str(1 << 30), "MALLOC_TRIM_THRESHO
 SWEEP_S = 1.0
 DEFAULT_TIME_LIMIT_S = 900.0
 DEFAULT_MEMORY_MB = 3_008
+TRAIN = "handlers.train.handler"
 HANDLERS = {
-    "train": "handlers.train.handler",
+    "train": TRAIN,
     "combine": "handlers.combine.handler",
     "prepare": "handlers.prepare.handler",
 }
@@ -84,6 +86,7 @@ class LocalSettings:
             cores=self.cores,
             time_limit_s=self.time_limit_s or DEFAULT_TIME_LIMIT_S,
             memory_mb=self.memory_mb or DEFAULT_MEMORY_MB,
+            framework=framework_versions.here(),
         )
 
     def changed_limits(self) -> dict[str, Any]:
@@ -109,6 +112,7 @@ class LocalEngine:
         handlers: Mapping[str, str] | None = None,
     ) -> None:
         self._run_settings = run_settings
+        self._handlers = handlers or HANDLERS
         self._home = home
         self._lock = HomeLock(home)
         self._lock.acquire(f"run {log_name}")
@@ -121,7 +125,7 @@ class LocalEngine:
         self._ended: queue.SimpleQueue[Invocation | None] = queue.SimpleQueue()
         self._interrupted = False
         self._functions = LocalLambda(
-            functions(run_settings, environment.threads, handlers or HANDLERS),
+            functions(run_settings, environment.threads, self._handlers),
             log_folder=home.log_folder(log_name),
             on_ended=self._ended.put,
             environment={
@@ -158,6 +162,13 @@ class LocalEngine:
         """See `contracts.ports.Invoker`. One after the other: queueing an event takes microseconds."""
         return [self._refusal(function, event) for function, event in calls]
 
+    def warm_up(self, run_id: str, environments: int) -> None:
+        """See `contracts.ports.Invoker`. Handlers of benchmarks and tests know no warm-up."""
+        if self._handlers["train"] == TRAIN:
+            with contextlib.suppress(LambdafitError):
+                for _ in range(environments):
+                    self._functions.invoke("train", warm_up_event(run_id))
+
     def call(self, function: str, event: Mapping[str, Any], timeout_s: float) -> Any:
         """Invoke a function and wait for its answer."""
         return self._functions.call(function, event, timeout_s)
@@ -183,7 +194,7 @@ class LocalEngine:
             if run.ended or self._interrupted:
                 return run
             patience_s = max(0.0, min(SWEEP_S, wake_at - self.services.clock.now()))
-            ended = [_as_ended(invocation) for invocation in self._wait(patience_s)]
+            ended = [_as_ended(over) for over in self._wait(patience_s) if not is_warm_up(over.event)]
 
     def interrupt(self) -> None:
         """Have `conduct` return at once. Safe in a signal handler."""

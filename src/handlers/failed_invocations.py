@@ -16,7 +16,7 @@ from contracts.errors import (
     InvocationFailed,
 )
 from contracts.function_errors import error_in_answer
-from contracts.messages import is_probe, parse_task
+from contracts.messages import is_probe, is_warm_up, parse_task
 from runs.reconcile import EndedInvocation
 
 THROTTLED = "EventAgeExceeded"
@@ -67,7 +67,7 @@ def read_failure(record: Any, functions: Mapping[str, str]) -> EndedInvocation |
     name = function_name(context.function_arn)
     if name not in {function_name(function) for function in functions.values()}:
         raise ForeignRecord(where, f"it tells of the function {name!r}", "one of this stack's that do tasks")
-    if is_probe(failure.request_payload):
+    if is_probe(failure.request_payload) or is_warm_up(failure.request_payload):
         return None
     try:
         task = parse_task(failure.request_payload)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
@@ -21,6 +22,9 @@ from contracts.errors import (
     MountFailed,
 )
 from contracts.function_errors import error_in_answer
+from contracts.messages import warm_up_event
+
+logger = logging.getLogger(__name__)
 
 THREADS = 32
 """256 invocations take 8 to 15 s one after the other, 2 s so."""
@@ -74,6 +78,12 @@ class LambdaInvoker:
         if len(calls) < 2:
             return [self._tried(call) for call in calls]
         return list(self._pool.map(self._tried, calls))
+
+    def warm_up(self, run_id: str, environments: int) -> None:
+        """See `Invoker.warm_up`. Lambda gives each of several invocations at once an environment of its own."""
+        refusals = self.invoke_all([("train", warm_up_event(run_id))] * environments)
+        if any(refusals):
+            logger.warning("%d of %d warm-ups of %s refused", sum(map(bool, refusals)), environments, run_id)
 
     def call(self, function: str, event: Mapping[str, Any]) -> Any:
         """Invoke a function and wait for its answer.

@@ -6,11 +6,12 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from contracts.messages import is_probe, parse_task
+from contracts.messages import is_probe, is_warm_up, parse_task
 from contracts.records import Report
 from handlers import wiring
 from handlers.probe import answer_probe
 from handlers.warm_trainer import WarmTrainer, places
+from handlers.warm_up import warm_up
 from libraries.load import current_digest
 from runs.execute import Execution, execute
 from runs.extract import extract
@@ -34,8 +35,10 @@ INIT = wiring.Init()
 
 
 def handler(event: Mapping[str, Any], context: wiring.LambdaContext) -> dict[str, Any]:
-    """Do one extract, initialise, train or evaluate task, or answer a probe."""
+    """Do one extract, initialise, train or evaluate task, answer a probe, or get ready for a run."""
     if is_probe(event):
         return answer_probe("train", current_digest(places()))
+    if is_warm_up(event):
+        return warm_up(event, TRAINER, INIT)
     deadline = wiring.ContextDeadline(context)
     return execute(parse_task(event), wiring.services(), deadline, context.aws_request_id, WORK, INIT.take())

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -30,13 +31,22 @@ IMPORTED_AT = time.time()
 
 
 class Init:
-    """How long INIT took: made where a handler's module ends."""
+    """What this environment did before its first task, beginning with INIT: made where a handler's module ends."""
 
     def __init__(self) -> None:
         self._spans: tuple[Span, ...] = (Span(name="init", start_s=IMPORTED_AT, end_s=time.time()),)
 
+    @contextmanager
+    def span(self, name: str) -> Iterator[None]:
+        """Record more of it: on the account of the task that comes next."""
+        start_s = time.time()
+        try:
+            yield
+        finally:
+            self._spans = (*self._spans, Span(name=name, start_s=start_s, end_s=time.time()))
+
     def take(self) -> tuple[Span, ...]:
-        """The span, for this environment's first execution; nothing for the others."""
+        """The spans since the last task."""
         spans, self._spans = self._spans, ()
         return spans
 
@@ -95,6 +105,9 @@ class NoInvoker:
     def invoke_all(self, calls: Sequence[tuple[str, Mapping[str, Any]]]) -> list[LambdafitError | None]:
         """All of them refused."""
         return [_forbidden(function) for function, _ in calls]
+
+    def warm_up(self, run_id: str, environments: int) -> None:
+        """Nothing."""
 
 
 def _forbidden(function: str) -> InvocationFailed:

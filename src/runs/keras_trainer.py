@@ -46,6 +46,14 @@ class KerasTrainer:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return peak if sys.platform == "darwin" else peak * 1024  # macOS counts bytes, Linux KiB
 
+    def warm_up(self, run: Run) -> None:
+        """Build the model and, where its data are prepared already, load them and trace the training step."""
+        compiled = self._compiled(run)
+        if compiled.is_on_features and not run.feature_facts.get("files"):
+            return
+        if run.data_facts:
+            compiled.warm_up(*self._data(run, "train"))
+
     def initial(self, run: Run) -> Initial:
         """See `Trainer.initial`."""
         compiled = self._compiled(run)

@@ -116,8 +116,16 @@ def _offer(services: Services, run: Run, offers: Sequence[tuple[Task, TaskMessag
     saved = services.store.save_tasks(run.run_id, [task for task, _ in offers], stage=run.stage)
     sent = [message for (_, message), written in zip(offers, saved, strict=True) if written]
     errors = services.invoker.invoke_all([(FUNCTIONS[message.key.kind], message.to_event()) for message in sent])
+    if any(_begins(message) for message in sent) and run.settings.concurrency > 1:
+        # All but the one that will initialise: nobody asks for more environments than the run may have.
+        services.invoker.warm_up(run.run_id, run.settings.concurrency - 1)
     # Refused for now (throttled): the offer stays and is sent again when it expires.
     refused = [(m, e) for m, e in zip(sent, errors, strict=True) if e is not None and not e.retryable]
     for message, error in refused:
         _note_end(services, load_state(services, run.run_id), EndedInvocation(message, "", error.record()))
     return all(saved) and not refused
+
+
+def _begins(message: TaskMessage) -> bool:
+    """Whether this is the first message of a run: the workers' functions have yet to start."""
+    return message.key.kind == "prepare" and message.attempt == 1

@@ -203,6 +203,10 @@ class CompiledRecipe:
 
         return self._function("train", x, y, make)
 
+    def warm_up(self, x: Vector, y: Vector) -> None:
+        """Bring the data to where training will find them, and trace the training step."""
+        self.train_function(self.tensor(x), tf.convert_to_tensor(y))
+
     def evaluate_function(self, x: tf.Tensor, y: tf.Tensor) -> Callable[..., Any]:
         """Sums over examples; see `graphs.evaluate_graph`."""
         return self._function("evaluate", x, y, lambda: graphs.evaluate_graph(self, x, y))

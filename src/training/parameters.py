@@ -197,7 +197,8 @@ def read(variable: Any) -> Vector:
 
 def write(variable: Any, value: Vector) -> None:
     """Assign `value`, which TensorFlow copies: the caller may change the array afterwards."""
-    variable.assign(np.asarray(value, dtype=_numpy_dtype(variable)))
+    # Not Keras' own assign, which reads the value back and takes half as long again.
+    variable.value.assign(np.asarray(value, dtype=_numpy_dtype(variable)), read_value=False)
 
 
 def unique_names(variables: Sequence[Any]) -> tuple[str, ...]:

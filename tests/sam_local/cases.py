@@ -96,6 +96,11 @@ def _probed(answer: Answer, _calls: Calls) -> str:
     return f"libraries {str(answer['libraries'])[:12]}"
 
 
+def _warmed_up(answer: Answer, _calls: Calls) -> str:
+    expect(answer.get("warm_up") is True and answer.get("outcome") == "done", "it did not get ready")
+    return "libraries loaded, model built"
+
+
 @dataclass(frozen=True)
 class Case:
     """One invocation.
@@ -126,6 +131,7 @@ CASES = (
     Case("Combine", "combine-full.json", "combining-again", _done("slice 1, generation 2,")),
     Case("InstallLibraries", "install-libraries.json", "", _installed),
     Case("Predict", "predict.json", "committed", _predicted),
+    Case("Train", "warm-up.json", "initialising", _warmed_up),
     Case("Train", "probe.json", "committed", _probed),
     Case("Prepare", "probe.json", "committed", _probed),
 )

@@ -52,6 +52,9 @@ class Queue:
         self.calls.extend(calls)
         return [None] * len(calls)
 
+    def warm_up(self, run_id: str, environments: int) -> None:
+        """See `Invoker.warm_up`: nothing is cold here."""
+
     def take(self) -> list[Call]:
         """What was kept; nothing is left."""
         calls, self.calls = self.calls, []

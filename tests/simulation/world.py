@@ -137,6 +137,9 @@ class World:
         """One after the other: a crash may come between any two."""
         return [self._refusal(*call) for call in calls]
 
+    def warm_up(self, run_id: str, environments: int) -> None:
+        """Nothing: it moves no run."""
+
     def _refusal(self, function: str, event: Mapping[str, Any]) -> LambdafitError | None:
         try:
             self.invoke(function, event)

@@ -63,6 +63,7 @@ class Invocations:
 
     sent: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
     refusal: LambdafitError | None = None
+    warmed_up: list[tuple[str, int]] = field(default_factory=list)
 
     def invoke(self, function: str, event: Mapping[str, Any]) -> None:
         if self.refusal is not None:
@@ -73,6 +74,9 @@ class Invocations:
         if self.refusal is None:
             self.sent += calls
         return [self.refusal for _ in calls]
+
+    def warm_up(self, run_id: str, environments: int) -> None:
+        self.warmed_up.append((run_id, environments))
 
     def take(self) -> list[tuple[str, Mapping[str, Any]]]:
         sent, self.sent = self.sent, []

@@ -33,6 +33,7 @@ FUNCTIONS_OF_THE_TEMPLATE = {
     "prepare": "Prepare",
     "install-libraries": "InstallLibraries",
     "predict": "Predict",
+    "warm-up": "Train",
     "probe": "any function in the VPC",
 }
 TASKS = ("train", "train-full", "extract", "initialise", "evaluate", "combine", "combine-full", "clear", "prepare")

@@ -43,6 +43,9 @@ class Queue:
         self.events += calls
         return [None] * len(calls)
 
+    def warm_up(self, run_id: str, environments: int) -> None:
+        pass
+
 
 def main(recipe: str, options: Mapping[str, int]) -> dict[str, Any]:
     """Train `recipe` and use its model in every way that a worker or Predict does."""

@@ -103,6 +103,9 @@ class World:
         self.sent += calls
         return [None] * len(calls)
 
+    def warm_up(self, run_id: str, environments: int) -> None:
+        pass
+
     def start(self, **changes: Any) -> Run:
         return start(self.services, settings(**changes))
 

@@ -53,6 +53,9 @@ class Outside:
         self.sent += [event for _, event in calls]
         return [None for _ in calls]
 
+    def warm_up(self, run_id: str, environments: int) -> None:
+        pass
+
 
 def round_with_grants(status: RunStatus, tasks: Sequence[Task]) -> tuple[Services, Outside]:
     """A round whose two attempts have been granted."""

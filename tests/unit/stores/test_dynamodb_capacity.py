@@ -89,6 +89,9 @@ class Cloud:
             self.invoke(*call)
         return [None] * len(calls)
 
+    def warm_up(self, run_id: str, environments: int) -> None:
+        pass
+
     def run(self, until_round: int) -> Run:
         """Deliver messages, a batch of the stream after the other, until the run has come to that round or its end."""
         while True:

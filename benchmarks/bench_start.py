@@ -1,7 +1,7 @@
-"""How soon things start, and how small the parent stays.
+"""Where the first ten seconds go, how soon things start, and how small the parent stays.
 
-`lambdafit --help`; the time to a run's first training step beside TensorFlow's own import time; the memory of the
-process that conducts a run, and whether TensorFlow's libraries are mapped into it.
+`lambdafit --help`; the time to a run's first training step beside TensorFlow's own import time; how soon later rounds
+begin after their dispatch; the memory of the process that conducts a run, and whether TensorFlow is mapped into it.
 """
 
 from __future__ import annotations
@@ -16,12 +16,16 @@ from typing import Any
 
 import psutil
 
+import first_seconds
 import harness
+from runs.summary import load
 from stores.sqlite import SqliteStore
 
 HELP_WANTED_S = 0.3
 STEP_WANTED_S = 2.0
 PARENT_WANTED_MB = 150.0
+ROUND_WANTED_MS = 5.0
+LOOKED_AT_S = 10.0
 LOOK_S = 0.02
 IMPORT = "import time; import tensorflow; print('{\"at\": %r}' % time.time())"
 
@@ -63,11 +67,11 @@ class ParentWatch(threading.Thread):
             time.sleep(LOOK_S)
 
 
-def run_once(recipe: str, timeout_s: float) -> dict[str, Any]:
+def run_once(recipe: str, rounds: int, timeout_s: float) -> dict[str, Any]:
     """Start a run as a user does; when its first step began and what its parent held."""
     with tempfile.TemporaryDirectory(prefix="lambdafit-startup-") as folder:
         home = Path(folder) / "home"
-        command = [*harness.cli(), "train", recipe, "--workers", "2", "--rounds", "3", "--json"]
+        command = [*harness.cli(), "train", recipe, "--workers", "2", "--rounds", str(rounds), "--json", "--quiet"]
         started_at = time.time()
         with subprocess.Popen(
             command,
@@ -85,25 +89,15 @@ def run_once(recipe: str, timeout_s: float) -> dict[str, Any]:
         if process.returncode != 0:
             raise harness.ChildFailed(problems.decode(errors="replace")[-1500:])
         store = SqliteStore(home / "runs.db")
-        run_id = store.list_runs(1)[0].run_id
-        steps, _ = store.read_steps(run_id)
-        spans, _ = store.read_spans(run_id)
+        history = load(store, store, store.list_runs(1)[0].run_id)
         store.close()
-    first = min(batch.ended_at - sum(batch.durations_ms) / 1e3 for batch in steps)
-    timeline = {
-        f"{batch.key.kind} {span.name} (worker {batch.key.index})": [
-            round(span.start_s - started_at, 3),
-            round(span.end_s - started_at, 3),
-        ]
-        for batch in spans
-        if batch.key.round_index <= 1
-        for span in batch.spans
-    }
+    first = min(batch.ended_at - sum(batch.durations_ms) / 1e3 for batch in history.steps)
     return {
         "first_step_s": first - started_at,
         "parent_peak_mb": watch.peak_mb,
         "tensorflow_mapped": sorted(watch.mapped),
-        "timeline_s": timeline,
+        "round_starts_ms": first_seconds.round_starts_ms(history),
+        "first_seconds": first_seconds.rows(history, started_at, LOOKED_AT_S),
     }
 
 
@@ -111,36 +105,47 @@ def main() -> None:
     """Run it."""
     parser = harness.parser(__doc__)
     parser.add_argument("--recipe", default="fashion-mnist-mlp")
+    parser.add_argument("--rounds", type=int, default=40, help="of a run: more than begin in the first ten seconds")
     parser.add_argument("--repetitions", type=int, default=5, help="of imports and runs, which take turns")
     parser.add_argument("--help-repetitions", type=int, default=10)
     parser.add_argument("--timeout-s", type=float, default=300.0)
     options = parser.parse_args()
     if options.quick:
         options.repetitions, options.help_repetitions = 1, 3
-    result = harness.begin("startup", options)
+    result = harness.begin("start", options)
     help_s()  # compiles bytecode
     helps = [help_s() for _ in range(options.help_repetitions)]
     imports, runs = [], []
     for _ in range(options.repetitions):
         imports.append(import_s(options.timeout_s))
-        runs.append(run_once(options.recipe, options.timeout_s))
+        runs.append(run_once(options.recipe, options.rounds, options.timeout_s))
     result.raw |= {"help_s": helps, "import_tensorflow_s": imports, "runs": runs}
     firsts = [run["first_step_s"] for run in runs]
     later_s = harness.median(firsts) - harness.median(imports)
     peak_mb = max(run["parent_peak_mb"] for run in runs)
     mapped = sorted({name for run in runs for name in run["tensorflow_mapped"]})
+    starts = {
+        what: [start_ms for run in runs for start_ms in run["round_starts_ms"][what]]
+        for what in ("claimed", "stepping")
+    }
     rows: list[list[str]] = [["what", "median", "least", "most"]]
     for what, values in (
         ("lambdafit --help, s", helps),
         ("import tensorflow, s", imports),
         ("first training step, s", firsts),
+        ("a later round's dispatch until a worker has it, ms", starts["claimed"]),
+        ("a later round's dispatch until a worker's first step, ms", starts["stepping"]),
         ("parent's peak, MB", [run["parent_peak_mb"] for run in runs]),
     ):
         rows.append([what, *(f"{value:.2f}" for value in (harness.median(values), min(values), max(values)))])
     result.table("From process start", rows)
-    print("\nThe last run's first round, seconds from process start:")
-    for what, (start_s, end_s) in sorted(runs[-1]["timeline_s"].items(), key=lambda item: item[1]):
-        print(f"  {start_s:7.2f} to {end_s:7.2f}  {what}")
+    middle = sorted(runs, key=lambda run: run["first_step_s"])[len(runs) // 2]
+    parts = [
+        [what, f"{start_s:.2f}", f"{end_s:.2f}", f"{end_s - start_s:.2f}", remark]
+        for what, start_s, end_s, remark in middle["first_seconds"]
+    ]
+    head = ["what, in the run whose first step came neither soonest nor latest", "from s", "to s", "s", ""]
+    result.table(f"Where the first {LOOKED_AT_S:g} seconds go", [head, *parts])
     help_median_s = harness.median(helps)
     result.goal("lambdafit --help", f"{help_median_s:.2f} s", f"< {HELP_WANTED_S} s", help_median_s < HELP_WANTED_S)
     result.goal(
@@ -148,6 +153,13 @@ def main() -> None:
         f"{later_s:.2f} s",
         f"<= {STEP_WANTED_S:g} s",
         later_s <= STEP_WANTED_S,
+    )
+    begins_ms = harness.median(starts["claimed"])
+    result.goal(
+        "a later round begins after its dispatch",
+        f"{begins_ms:.1f} ms; {harness.median(starts['stepping']):.1f} ms to the first step",
+        f"<= {ROUND_WANTED_MS:g} ms",
+        begins_ms <= ROUND_WANTED_MS,
     )
     result.goal("parent's peak memory", f"{peak_mb:.0f} MB", f"< {PARENT_WANTED_MB:g} MB", peak_mb < PARENT_WANTED_MB)
     result.goal("TensorFlow in the parent", ", ".join(mapped) or "none", "none", not mapped)
