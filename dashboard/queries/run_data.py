@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
+from types import MappingProxyType
 from typing import NamedTuple
 
 from contracts.records import PredictionBatch, RoundRecord, Run, SpanBatch, StepBatch, Task, TaskKey
@@ -11,6 +12,7 @@ from dashboard.queries.packed_records import Packed, PackedRecords, PackedTasks,
 from dashboard.queries.source import Source
 from dashboard.queries.step_grid import StepGrid, Steps
 from dashboard.queries.step_sums import StepSums
+from runs.block_progress import ToldBlocks
 from runs.summary import PackedSteps, RunHistory
 
 __all__ = ["RunData", "RunSnapshot", "Steps"]
@@ -42,6 +44,7 @@ class RunSnapshot(NamedTuple):
         outdated_predictions: those of attempts before, which are stored, too.
         changes: what `first_changed_column` goes by.
         packed_steps: what `history` gives in place of the batches.
+        told_blocks: worker → blocks of a frozen backbone's outputs that it has told of.
     """
 
     run: Run
@@ -58,6 +61,7 @@ class RunSnapshot(NamedTuple):
     changes: tuple[Change, ...] = ()
     outdated_predictions: tuple[PredictionBatch, ...] = ()
     packed_steps: tuple[PackedSteps, ...] = ()
+    told_blocks: Mapping[int, int] = MappingProxyType({})
 
     @property
     def columns(self) -> int:
@@ -105,6 +109,7 @@ class RunData:
         self._predictions: dict[tuple[int, int], PredictionBatch] = {}
         self._outdated_predictions: dict[tuple[int, int, int], PredictionBatch] = {}
         self._grid = StepGrid(run.settings.workers)
+        self._blocks = ToldBlocks()
         self._sums = [StepSums(worker) for worker in range(run.settings.workers)]
         self._changes: list[Change] = []
         self._first_changed: int | None = None
@@ -164,8 +169,9 @@ class RunData:
         """
         changed = False
         for batch in batches:
-            column = self._grid.put(batch)
-            self._first_changed = column if self._first_changed is None else min(column, self._first_changed)
+            if not (0 <= batch.worker_index < len(self._sums) and self._blocks.hear(batch)):
+                column = self._grid.put(batch)
+                self._first_changed = column if self._first_changed is None else min(column, self._first_changed)
             self._sums[batch.worker_index].add(batch)
             self._heard(batch.ended_at)
             changed = True
@@ -215,6 +221,7 @@ class RunData:
             changes=tuple(self._changes),
             outdated_predictions=tuple(self._outdated_predictions.values()),
             packed_steps=tuple(chain.from_iterable(sums.packed for sums in self._sums)),
+            told_blocks=dict(self._blocks.by_worker),
         )
 
     def _settle_spans(self) -> None:

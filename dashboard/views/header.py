@@ -51,7 +51,7 @@ def facts(snapshot: RunSnapshot, now: float) -> Facts:
         recipe=words.recipe(run),
         status=status,
         sign=SIGNS[status],
-        doing=words.ending(run).partition(": ")[2] if run.ended else words.phase(run, current),
+        doing=_doing(snapshot),
         round=_round(snapshot),
         epoch=_epoch(run),
         quality=_quality(run),
@@ -61,6 +61,13 @@ def facts(snapshot: RunSnapshot, now: float) -> Facts:
         stale_s=STALE_S,
         counting=status == "running",
     )
+
+
+def _doing(snapshot: RunSnapshot) -> str:
+    run = snapshot.run
+    if run.ended:
+        return words.ending(run).partition(": ")[2]
+    return words.phase(run, snapshot.current_tasks, told_blocks=snapshot.told_blocks)
 
 
 def elapsed_s(snapshot: RunSnapshot, now: float) -> float:

@@ -10,7 +10,8 @@ from typing import Literal
 
 from contracts.ports import RunStore, Telemetry
 from contracts.records import RoundRecord, Run, StepBatch, Task, TaskKey
-from runs import budget
+from runs import budget, words
+from runs.block_progress import ToldBlocks, blocks_stored
 from training.shards import epochs_of_round, validation_part
 
 RATE_WINDOW_S = 10.0
@@ -35,7 +36,8 @@ class WorkerNow:
 class Snapshot:
     """A run as a display shows it.
 
-    `fraction` is how much of all rounds is done, 0 … 1. `losses` has one entry a committed round. `events` are
+    `fraction` is how much of all rounds is done, 0 … 1; while a backbone's outputs are computed, how much of these.
+    `told_blocks` is worker → blocks of them that it has told of. `losses` has one entry a committed round. `events` are
     the failures found since the snapshot before.
     """
 
@@ -43,6 +45,7 @@ class Snapshot:
     tasks: Mapping[TaskKey, Task]
     workers: Sequence[WorkerNow]
     fraction: float
+    told_blocks: Mapping[int, int]
     losses: Sequence[float]
     loss: float | None
     validation_accuracy: float | None
@@ -72,6 +75,7 @@ class Follower:
         self._since = since
         self._first_progress: tuple[float, float] | None = None
         self._steps_cursor = ""
+        self._blocks = ToldBlocks()
         self._newest: dict[int, StepBatch] = {}
         self._recent: deque[StepBatch] = deque()
         self._rounds_seen = 0
@@ -86,7 +90,8 @@ class Follower:
         self._read_rounds()
         self._read_steps(now, run)
         workers = [self._worker(run, tasks, index) for index in range(run.settings.workers)]
-        fraction = _fraction(run, workers)
+        told_blocks = dict(self._blocks.by_worker)
+        fraction = _fraction(run, tasks, workers, told_blocks)
         losses = [worker.loss for worker in workers if worker.loss is not None]
         live = sum(losses) / len(losses) if losses and run.phase == "TRAINING" and not run.ended else None
         return Snapshot(
@@ -94,6 +99,7 @@ class Follower:
             tasks=tasks,
             workers=workers,
             fraction=fraction,
+            told_blocks=told_blocks,
             losses=tuple(self._losses),
             loss=run.train_loss if live is None else live,
             validation_accuracy=run.validation.get("val/accuracy"),
@@ -113,7 +119,7 @@ class Follower:
     def _read_steps(self, now: float, run: Run) -> None:
         batches, self._steps_cursor = self._telemetry.read_steps(self._run_id, self._steps_cursor)
         for batch in batches:
-            if batch.losses:
+            if not self._blocks.hear(batch) and batch.losses:
                 self._newest[batch.worker_index] = batch
                 self._recent.append(batch)
         window_s = max(RATE_WINDOW_S, run.settings.workers / 16)  # twice the time between two of a worker's batches
@@ -146,9 +152,8 @@ class Follower:
 
     def _left_s(self, fraction: float, now: float) -> float | None:
         """As the rounds since the display began went on average; None before that says anything."""
-        if self._first_progress is None:
-            if fraction > 0:
-                self._first_progress = (fraction, now)
+        if self._first_progress is None or fraction < self._first_progress[0]:  # less: features are there, rounds begin
+            self._first_progress = (fraction, now) if fraction > 0 else None
             return None
         gained, took_s = fraction - self._first_progress[0], now - self._first_progress[1]
         return took_s * (1 - fraction) / gained if gained > 0.01 and took_s > 2 else None
@@ -167,6 +172,12 @@ class Follower:
                 )
             self._failures[key] = task.failures
         return events
+
+
+def doing(snapshot: Snapshot) -> str:
+    """What the run is doing, in words."""
+    warm = snapshot.examples_per_s is not None
+    return words.phase(snapshot.run, snapshot.tasks, warm=warm, told_blocks=snapshot.told_blocks)
 
 
 def total_steps(run: Run, worker_index: int) -> int:
@@ -197,9 +208,14 @@ def _worker_state(run: Run, task: Task | None) -> WorkerState:
             return "again" if task.error is not None else "paused" if task.resume is not None else "waiting"
 
 
-def _fraction(run: Run, workers: Sequence[WorkerNow]) -> float:
+def _fraction(
+    run: Run, tasks: Mapping[TaskKey, Task], workers: Sequence[WorkerNow], told_blocks: Mapping[int, int]
+) -> float:
     if run.status == "FINISHED" or run.phase in ("EVALUATING", "CLEARING"):
         return 1.0
+    if run.phase == "EXTRACTING":
+        blocks = blocks_stored(run, tasks, told_blocks)
+        return blocks.stored / blocks.total
     if run.plan is None:
         return 0.0
     total = sum(worker.total_steps for worker in workers)

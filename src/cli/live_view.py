@@ -10,7 +10,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from cli.follow import Snapshot, WorkerNow, WorkerState
+from cli.follow import Snapshot, WorkerNow, WorkerState, doing
 from runs import words
 
 MOST_WORKER_LINES = 8
@@ -85,7 +85,7 @@ def _title(snapshot: Snapshot) -> Text:
 
 
 def _phase(snapshot: Snapshot) -> Text:
-    return _line((words.phase(snapshot.run, snapshot.tasks, warm=snapshot.examples_per_s is not None), "cyan"))
+    return _line((doing(snapshot), "cyan"))
 
 
 def _bar(snapshot: Snapshot, width: int) -> RenderableType:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from cli.failure import echo_error
-from cli.follow import Snapshot
+from cli.follow import Snapshot, doing
 from runs import words
 
 BETWEEN_LINES_S = 5.0
 
 
 class PlainView:
-    """Prints a line when the run enters another phase, every few seconds while it trains, and at every failure."""
+    """Prints a line when the run enters another phase, every few seconds while it counts, and at every failure."""
 
     interval_s = 0.5
 
@@ -29,13 +29,14 @@ class PlainView:
             echo_error(f"{words.recipe(run)}, {run.run_id}: {workers}, seed {run.settings.seed}")
         for event in snapshot.events:
             echo_error(f"{words.clock(snapshot.elapsed_s)}  {event}")
-        warm = snapshot.examples_per_s is not None
-        training = warm and run.phase in ("TRAINING", "COMBINING")
-        phase = "training" if training else words.phase(run, snapshot.tasks, warm=warm)
-        due = training and snapshot.elapsed_s - self._last_line_s >= BETWEEN_LINES_S
+        training = snapshot.examples_per_s is not None and run.phase in ("TRAINING", "COMBINING")
+        counting = run.phase == "EXTRACTING" and snapshot.fraction > 0
+        text = figures(snapshot) if training else doing(snapshot)
+        phase = "training" if training else run.phase if counting else text
+        due = (training or counting) and snapshot.elapsed_s - self._last_line_s >= BETWEEN_LINES_S
         if phase != self._phase or due:
             self._phase, self._last_line_s = phase, snapshot.elapsed_s
-            echo_error(f"{words.clock(snapshot.elapsed_s)}  {figures(snapshot) if training else phase}")
+            echo_error(f"{words.clock(snapshot.elapsed_s)}  {text}")
 
     def end(self) -> None:
         """Nothing."""

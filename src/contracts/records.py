@@ -257,7 +257,8 @@ class RoundRecord(Record, frozen=True, kw_only=True):
 class StepBatch(Record, frozen=True, kw_only=True):
     """Many consecutive steps of one worker in one item. Lists are parallel, one entry a step.
 
-    `accuracies` are those of each step's batch, 0 … 1; empty for regression and for older runs.
+    `accuracies` are those of each step's batch, 0 … 1; empty for regression and for older runs. One of round 0 has no
+    steps: `first_step` is how many blocks of a frozen backbone's outputs the worker has stored.
     """
 
     worker_index: int

@@ -15,6 +15,7 @@ from contracts.records import Report, Run, TaskKey
 from runs.execute import Execution
 from runs.stages import extracting_workers
 from runs.trainer import Trainer
+from runs.worker_telemetry import flush_s, show_blocks
 from training import feature_blocks
 from training.feature_blocks import MAX_FEATURES, Block, backbone_folder, part_of, plan_blocks
 from training.vector_files import Vector
@@ -30,7 +31,7 @@ def extract(execution: Execution, trainer: Trainer) -> Report:
     blocks = _own_blocks(run, execution.task.key.index)
     digests: list[str] = list(resume.facts["digests"]) if resume else []
     width, computed = (int(resume.facts["width"]), int(resume.facts["computed"])) if resume else (0, 0)
-    longest_s = 0.0
+    longest_s, shown_at = 0.0, execution.services.clock.now()
     with execution.span("compute"):
         joined = feature_blocks.joined_features(files, folder)
         present = feature_blocks.blocks_present(files, folder)
@@ -52,7 +53,11 @@ def extract(execution: Execution, trainer: Trainer) -> Report:
                     break  # another run has joined its blocks meanwhile, and removed their folder
             digests.append(present[str(block)])
             width = features.shape[1]
-            longest_s = max(longest_s, execution.services.clock.now() - began)
+            now = execution.services.clock.now()
+            longest_s = max(longest_s, now - began)
+            if now - shown_at >= flush_s(run):
+                show_blocks(execution, len(digests))
+                shown_at = now
     return Report(
         outcome="done" if joined is not None or len(digests) == len(blocks) else "paused",
         nonce=execution.nonce,

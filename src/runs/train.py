@@ -14,16 +14,13 @@ from runs.extract import joined_features
 from runs.half_updates import handed_in, parted, update_bytes
 from runs.slices import slice_count
 from runs.trainer import NO_TENSORS, ShardInProgress, Tensors, Trainer, parameters_digest
-from runs.worker_telemetry import Progress, show_looks
+from runs.worker_telemetry import Progress, flush_s, show_looks
 from training import shards
 from training.vector_files import Vector, read_tensors, slice_bounds, write_tensors, write_vector
 
 FIRST_CHUNK_STEPS = 4
 CHUNK_S = 1.0
 """Steps are asked for in chunks of about this long: between two of them the clock is looked at."""
-
-FLUSH_MIN_S = 1.0
-FLUSH_WORKERS_PER_S = 32
 
 
 def initialise(execution: Execution, trainer: Trainer) -> Report:
@@ -170,7 +167,7 @@ def _advance(execution: Execution, shard: ShardInProgress) -> bool:
     Progress goes out now and then; it is also the moment to notice that the run has ended.
     """
     clock = execution.services.clock
-    flush_s = max(FLUSH_MIN_S, execution.run.settings.workers / FLUSH_WORKERS_PER_S)
+    between_s = flush_s(execution.run)
     progress = Progress(execution)
     last_flush = began = clock.now()
     step_s = 0.0
@@ -187,7 +184,7 @@ def _advance(execution: Execution, shard: ShardInProgress) -> bool:
         now = clock.now()
         step_s = max(1e-6, (now - began) / len(steps.losses))  # of this chunk: the first one compiles
         began = now
-        if now - last_flush >= flush_s:
+        if now - last_flush >= between_s:
             progress.flush()
             last_flush = now
             execution.check_wanted()

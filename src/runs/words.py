@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from contracts.records import Run, Task, TaskKey
+from runs.block_progress import blocks_stored
 
 SPARKS = "▁▂▃▄▅▆▇█"
 
@@ -70,11 +71,12 @@ def recipe(run: Run) -> str:
     return run.settings.recipe_name or run.settings.recipe
 
 
-def phase(run: Run, tasks: Mapping[TaskKey, Task], *, warm: bool = True) -> str:
+def phase(run: Run, tasks: Mapping[TaskKey, Task], *, warm: bool = True, told_blocks: Mapping[int, int]) -> str:
     """What the run is doing.
 
     Args:
         warm: whether functions have been at work just now, so that an open offer is a matter of milliseconds.
+        told_blocks: worker → blocks of a backbone's outputs that it has told of.
     """
     if run.ended:
         return ending(run)
@@ -83,12 +85,11 @@ def phase(run: Run, tasks: Mapping[TaskKey, Task], *, warm: bool = True) -> str:
     match run.phase:
         case "PREPARING":
             return "reading the data" if claimed else "starting the functions"
-        case "EXTRACTING" if not claimed:
-            return "loading TensorFlow"
         case "EXTRACTING":
-            extracts = [task for task in tasks.values() if task.key.kind == "extract"]
-            done = sum(task.status == "DONE" for task in extracts)
-            return f"computing the backbone's outputs, {done} of {len(extracts)} done"
+            blocks = blocks_stored(run, tasks, told_blocks)
+            if not claimed and not blocks.stored:
+                return "loading TensorFlow"
+            return f"computing the backbone's outputs, {blocks.stored:,} of {blocks.total:,} blocks"
         case "INITIALISING":
             return "building the model" if claimed else "loading TensorFlow"
         case "TRAINING" if not warm and not claimed:

@@ -1,4 +1,4 @@
-"""What a worker shows of its round while it works: packed steps, and what the model sees in sample images.
+"""What a worker shows while it works: packed steps, blocks of features, and what the model sees in sample images.
 
 For display only, so a failure is logged and nothing more: the round goes on without.
 """
@@ -9,13 +9,22 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from contracts.records import PredictionBatch, StepBatch
+from contracts.records import PredictionBatch, Run, StepBatch
 from runs.execute import Execution
 from runs.trainer import StepResults, Trainer
 from training.samples import Looks
 from training.shards import is_first_validation
 
 logger = logging.getLogger(__name__)
+
+FLUSH_MIN_S = 1.0
+FLUSH_WORKERS_PER_S = 32
+"""Of all workers together, batches a second that the table is to take."""
+
+
+def flush_s(run: Run) -> float:
+    """How long a worker waits between two batches."""
+    return max(FLUSH_MIN_S, run.settings.workers / FLUSH_WORKERS_PER_S)
 
 
 class Progress:
@@ -60,6 +69,22 @@ class Progress:
         self._examples: list[int] = []
         self._durations_ms: list[float] = []
         self._accuracies: list[float] = []
+
+
+def show_blocks(execution: Execution, stored: int) -> None:
+    """Send how many of the worker's blocks of features are stored."""
+    batch = StepBatch(
+        worker_index=execution.task.key.index,
+        round_index=execution.task.key.round_index,
+        attempt=execution.attempt,
+        first_step=stored,
+        ended_at=execution.services.clock.now(),
+        losses=(),
+        examples=(),
+        durations_ms=(),
+    )
+    with _for_display(execution, "blocks"):
+        execution.services.telemetry.put_steps(execution.run.run_id, batch)
 
 
 def show_looks(execution: Execution, trainer: Trainer, looks: Looks) -> None:

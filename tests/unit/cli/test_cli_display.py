@@ -14,7 +14,7 @@ from rich.console import Console
 
 from cli.display import Display, NoView, choose_view
 from cli.flags import Flags
-from cli.follow import Follower, Snapshot, total_steps
+from cli.follow import Follower, Snapshot, doing, total_steps
 from cli.live_view import LiveView, picture
 from cli.plain_view import PlainView
 from contracts.errors import NotFinite, RunNotFound
@@ -203,6 +203,79 @@ def test_plain_lines_tell_failures(follower: Follower, stored: RunsInStore, caps
     assert "round 2, worker 0: E201 NotFinite" in capsys.readouterr().err
 
 
+def tell_blocks(stored: RunsInStore, worker: int, blocks: int) -> None:
+    batch = StepBatch(
+        worker_index=worker,
+        round_index=0,
+        attempt=1,
+        first_step=blocks,
+        ended_at=1.0,
+        losses=(),
+        examples=(),
+        durations_ms=(),
+    )
+    stored.store.put_steps("r-0001", batch)
+
+
+@pytest.fixture
+def extracting(stored: RunsInStore, clock: Clock) -> Follower:
+    """A run of two workers whose backbone's outputs are 10 + 1 + 1 blocks, the first worker at work."""
+    facts = {"train_examples": 1_280, "val_examples": 100, "test_examples": 100}
+    stored.add(
+        "r-0001",
+        lambda run: replace(in_round_two(run), phase="EXTRACTING", round_index=0, data_facts=facts, plan=None),
+    )
+    keys = [TaskKey(round_index=0, kind="extract", index=index) for index in range(2)]
+    assert stored.store.save_task("r-0001", Task(key=keys[0], version=1, status="CLAIMED", attempt=1, claim=CLAIM))
+    assert stored.store.save_task("r-0001", Task(key=keys[1], version=1))
+    return Follower(stored.store, stored.store, "r-0001", clock)
+
+
+def test_blocks_of_features_are_counted_live(extracting: Follower, stored: RunsInStore) -> None:
+    assert doing(extracting.look()) == "computing the backbone's outputs, 0 of 12 blocks"
+    tell_blocks(stored, 0, 3)
+    snapshot = extracting.look()
+    assert doing(snapshot) == "computing the backbone's outputs, 3 of 12 blocks"
+    assert (snapshot.fraction, snapshot.examples_per_s, snapshot.workers[0].steps) == (0.25, None, 0)
+    tell_blocks(stored, 0, 1)  # a second attempt, which finds the first one's blocks as it comes to them
+    assert extracting.look().fraction == 0.25
+    text = "\n".join(drawn(extracting.look(), 100, color_system=None))
+    assert "3 of 12 blocks" in text and " 25 %" in text
+
+
+@pytest.mark.parametrize(
+    ("fields", "blocks"), [({"status": "DONE"}, 3 + 6), ({"resume": PAUSED}, 3 + 2), ({"status": "OFFERED"}, 3)]
+)
+def test_blocks_are_known_by_reports_too(
+    extracting: Follower, stored: RunsInStore, fields: dict[str, Any], blocks: int
+) -> None:
+    tell_blocks(stored, 0, 3)
+    key = TaskKey(round_index=0, kind="extract", index=1)
+    assert stored.store.save_task("r-0001", Task(key=key, version=2, **fields))
+    assert doing(extracting.look()).endswith(f", {blocks} of 12 blocks")
+
+
+def test_before_the_first_block_tensorflow_is_loading(extracting: Follower, stored: RunsInStore) -> None:
+    key = TaskKey(round_index=0, kind="extract")
+    assert stored.store.save_task("r-0001", Task(key=key, version=2, status="OFFERED", attempt=1))
+    assert doing(extracting.look()) == "loading TensorFlow"
+
+
+def test_plain_lines_on_blocks_are_few(
+    extracting: Follower, stored: RunsInStore, clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    view = PlainView()
+    for blocks in range(1, 7):
+        tell_blocks(stored, 0, blocks)
+        clock.now_s += 2.0
+        view.update(extracting.look())
+    _, *lines = capsys.readouterr().err.splitlines()
+    assert lines == [
+        "0:12  computing the backbone's outputs, 1 of 12 blocks",
+        "0:18  computing the backbone's outputs, 4 of 12 blocks",
+    ]
+
+
 def test_the_view_suits_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cli.display.messages", lambda: Console(file=io.StringIO(), force_terminal=True))
     monkeypatch.setenv("TERM", "xterm-256color")
@@ -323,7 +396,7 @@ def test_phases(stored: RunsInStore, phase: Any, claimed: bool, warm: bool, text
     run = replace(in_round_two(stored.add()), phase=phase)
     key = TaskKey(round_index=2, kind="train")
     tasks = {key: Task(key=key, status="CLAIMED" if claimed else "OFFERED", claim=CLAIM)}
-    assert words.phase(run, tasks, warm=warm) == text
+    assert words.phase(run, tasks, warm=warm, told_blocks={}) == text
 
 
 def test_every_reason_has_words(stored: RunsInStore) -> None:

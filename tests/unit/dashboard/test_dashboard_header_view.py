@@ -46,6 +46,14 @@ def test_the_time_between_a_stop_and_a_resumption_does_not_count() -> None:
     assert elapsed_s(later, 0.0) < whole_s + 60.0
 
 
+def test_blocks_of_features_are_counted() -> None:
+    snapshot = sample_snapshot(state="running")
+    facts_of_data = {"train_examples": 256, "val_examples": 128, "test_examples": 128}
+    run = replace(snapshot.run, phase="EXTRACTING", round_index=0, data_facts=facts_of_data)
+    line = facts(snapshot._replace(run=run, told_blocks={0: 1}), snapshot.newest_at)
+    assert line.doing == "computing the backbone's outputs, 1 of 4 blocks"
+
+
 def test_a_run_that_has_not_begun_shows_dashes() -> None:
     snapshot = sample_snapshot(state="pending")
     line = facts(snapshot, snapshot.read_at)

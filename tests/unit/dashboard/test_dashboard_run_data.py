@@ -70,6 +70,17 @@ def test_runs_of_before_have_no_accuracies() -> None:
     assert np.isnan(seen(data).steps.accuracy).all()
 
 
+def test_blocks_of_features_are_no_steps() -> None:
+    data = data_of()
+    assert data.add_steps([batch(1, 0, 3, []), batch(1, 0, 2, []), batch(0, 0, 1, [])])
+    snapshot = seen(data)
+    assert snapshot.told_blocks == {1: 3, 0: 1}
+    assert snapshot.columns == 0
+    assert sum(packed.steps for packed in snapshot.packed_steps) == 0
+    with pytest.raises(StoreCorrupted):
+        data.add_steps([batch(2, 0, 3, [])])
+
+
 def test_rounds_begin_together_though_one_worker_has_a_step_less() -> None:
     run = sample_run(MemoryStore(), workers=2, batch_size=2, steps_per_round=2, rounds=3)
     data = data_of(2, planned(run, 7), batch_size=2, steps_per_round=2, rounds=3)

@@ -18,6 +18,7 @@ from contracts.settings import RunSettings, make_settings
 from fakes.arithmetic_trainer import ArithmeticTrainer
 from fakes.memory_files import MemoryFiles
 from fakes.memory_store import MemoryStore
+from runs.block_progress import ToldBlocks
 from runs.combine import clear, combine
 from runs.execute import Work, execute
 from runs.extract import extract
@@ -25,7 +26,9 @@ from runs.prepare import prepare
 from runs.reconcile import EndedInvocation, reconcile
 from runs.services import Services
 from runs.start import start
+from runs.summary import load, summarise
 from runs.train import evaluate, initialise, train
+from runs.worker_telemetry import FLUSH_MIN_S
 from training import feature_blocks
 from training.feature_blocks import Block
 from training.vector_files import Vector
@@ -245,6 +248,27 @@ def test_a_run_whose_blocks_another_one_has_just_joined_takes_what_is_there(monk
     assert run.status == "FINISHED"
     assert run.feature_facts == finished.feature_facts
     assert world.files.names(f"{run.feature_facts['folder']}/blocks") == []
+
+
+def test_a_worker_tells_how_many_blocks_there_are_while_it_works() -> None:
+    world = World()
+    run = world.go_on(world.start(workers=1, concurrency=1), until="EXTRACTING")
+    computes = world.trainer.features
+
+    def slowly(run: Run, split: str, low: int, high: int) -> Vector:
+        world.now_s += 0.6 * FLUSH_MIN_S  # every second block is worth a word
+        return computes(run, split, low, high)
+
+    world.trainer.features = slowly  # type: ignore[method-assign]
+    run = world.go_on(run)
+    assert run.status == "FINISHED"
+    told = [batch for batch in world.store.read_steps(run.run_id)[0] if batch.round_index == 0]
+    assert [batch.first_step for batch in told] == [2, 4, 6, 8, 10, 12]
+    assert all(ToldBlocks().hear(batch) for batch in told)
+    steps = [batch for batch in world.store.read_steps(run.run_id)[0] if batch.round_index > 0]
+    assert not any(ToldBlocks().hear(batch) for batch in steps)
+    tally = summarise(load(world.store, world.store, run.run_id), world.now_s).workers[0]
+    assert tally.steps == sum(len(batch.losses) for batch in steps)
 
 
 @pytest.mark.parametrize("shape", [(128,), (128, 2, 2), (128, 0), (64, 2), (128, 40_000)])
