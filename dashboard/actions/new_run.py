@@ -18,6 +18,7 @@ OPTIONS = (
     "steps_per_round",
     "validate_every_rounds",
     "sync",
+    "update_dtype",
     "outer",
     "outer_learning_rate",
     "outer_momentum",
@@ -48,6 +49,7 @@ class NewRun(msgspec.Struct, frozen=True, kw_only=True):
     steps_per_round: int | None = None
     validate_every_rounds: int | None = None
     sync: str | None = None
+    update_dtype: str | None = None
     outer: str | None = None
     outer_learning_rate: float | None = None
     outer_momentum: float | None = None
@@ -97,7 +99,7 @@ def plain(value: Any) -> str:
     return f"{value:.12g}" if isinstance(value, float) else str(value)
 
 
-DEFAULTS: dict[str, Any] = {"workers": 4, "sync": "local", "seed": 0, "max_cost_usd": 10.0}
+DEFAULTS: dict[str, Any] = {"workers": 4, "sync": "local", "update_dtype": "float32", "seed": 0, "max_cost_usd": 10.0}
 """What a form shows where `lambdafit train` has a default that is always the same."""
 
 OWN = "own"

@@ -19,10 +19,11 @@ MAX_SEED = 2**53 - 1
 
 SYNCS = {"local": "alone for a round", "gradients": "together, every step"}
 OUTERS = ("sgd", "momentum", "nesterov", "adam")
+UPDATE_DTYPES = {"float32": "float32", "bfloat16": "bfloat16: half the bytes"}
 FIELDS = (
     "recipe", "path", "data", "settings_text", "workers", "length_kind", "length", "batch_size", "steps_per_round",
-    "validate_every_rounds", "sync", "outer", "outer_learning_rate", "outer_momentum", "seed", "max_cost_usd",
-    "target_accuracy", "patience", "deadline_s",
+    "validate_every_rounds", "sync", "update_dtype", "outer", "outer_learning_rate", "outer_momentum", "seed",
+    "max_cost_usd", "target_accuracy", "patience", "deadline_s",
 )  # fmt: skip
 
 
@@ -118,7 +119,7 @@ def _size(recipe: Recipe | None, disabled: bool) -> None:
 
 
 def _limits(disabled: bool) -> None:
-    first, second, third = st.columns(3, vertical_alignment="bottom")
+    first, second, third, fourth = st.columns(4, vertical_alignment="bottom")
     with first:
         st.number_input(
             "Budget, $",
@@ -136,6 +137,8 @@ def _limits(disabled: bool) -> None:
     with third:
         help_text = "Stop after so many validations without a better one."
         _whole("patience", "Patience", "no limit", disabled, help_text=help_text)
+    with fourth:
+        _number("deadline_s", "Deadline, s", "86,400: a day", disabled, step=60.0)
 
 
 def _method(disabled: bool) -> None:
@@ -168,7 +171,15 @@ def _method(disabled: bool) -> None:
     with second:
         _number("outer_momentum", "Outer momentum", "what suits", disabled, most=0.9999, step=0.05)
     with third:
-        _number("deadline_s", "Deadline, s", "86,400: a day", disabled, step=60.0)
+        st.selectbox(
+            "Updates",
+            list(UPDATE_DTYPES),
+            key=PREFIX + "update_dtype",
+            format_func=UPDATE_DTYPES.__getitem__,
+            help="As what workers hand in their updates. What rounding takes from one is added to the next.",
+            disabled=disabled,
+            persist_state="session",
+        )
 
 
 def _settings(recipe: Recipe | None, disabled: bool) -> None:

@@ -91,6 +91,10 @@ def test_the_command_line_follows_the_form(home: Path, ran: Ran) -> None:
     at.number_input(key="new_run_length").set_value(3)
     at.number_input(key="new_run_set_digits-mlp_learning_rate").set_value(0.1)
     at.selectbox(key="new_run_set_digits-mlp_bias").select("false")
+    at.selectbox(key="new_run_update_dtype").select("bfloat16").run()
+    assert at.code[0].value.endswith(f"--set bias=false --set learning_rate=0.1 {end}")
+    assert "--update-dtype bfloat16" in at.code[0].value
+    at.selectbox(key="new_run_update_dtype").select("float32")
     at.selectbox(key="new_run_outer").select("adam").run()
     assert at.code[0].value.endswith(
         f"train digits-mlp --workers 8 --epochs 3 --outer adam --set bias=false --set learning_rate=0.1 {end}"

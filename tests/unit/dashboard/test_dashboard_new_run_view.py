@@ -35,6 +35,8 @@ def test_a_form_as_it_opens_asks_for_nothing_but_the_recipe() -> None:
         ({"sync": "gradients", "outer": "adam", "outer_learning_rate": 0.001}, "--sync gradients --outer adam "
          "--outer-learning-rate 0.001"),
         ({"outer_momentum": 0.0}, "--outer-momentum 0"),
+        ({"update_dtype": "bfloat16"}, "--update-dtype bfloat16"),
+        ({"update_dtype": "float32"}, ""),
         ({"max_cost_usd": 0.25, "target_accuracy": 0.95, "patience": 3}, "--max-cost-usd 0.25 --target-accuracy 0.95 "
          "--patience 3"),
         ({"seed": 7, "batch_size": 16, "steps_per_round": 50}, "--batch-size 16 --steps-per-round 50 --seed 7"),
@@ -61,7 +63,7 @@ def test_every_option_of_a_run_is_one_of_the_command() -> None:
     asked = NewRun(
         recipe="x", data="d", workers=1, epochs=1, rounds=1, batch_size=1, steps_per_round=1, validate_every_rounds=1,
         sync="local", outer="sgd", outer_learning_rate=1.0, outer_momentum=0.5, seed=1, max_cost_usd=1.0,
-        target_accuracy=0.5, patience=1, deadline_s=1.0, overrides=(("a", "b"),),
+        target_accuracy=0.5, patience=1, deadline_s=1.0, update_dtype="bfloat16", overrides=(("a", "b"),),
     )  # fmt: skip
     assert {argument for argument in train_arguments(asked) if argument.startswith("--")} <= known
 
