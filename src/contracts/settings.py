@@ -39,8 +39,8 @@ class RunSettings(msgspec.Struct, frozen=True, kw_only=True):
     people: a user's own recipe is found as `recipes/<digest>.py`. `data_folder` names the very folder of the bucket
     that holds the data set; where it is empty, the newest one of the data set's name is taken.
 
-    `backbone_digest` names the frozen backbone whose outputs are computed once and trained on: its code, weights and
-    preprocessing. Where it is empty, every step computes the whole model.
+    `backbone_digest` names the frozen backbone whose outputs are computed once and trained on: its code, weights,
+    preprocessing and framework. Where it is empty, every step computes the whole model.
 
     `update_dtype` says as what workers hand in their updates: `float32` as the parameters are, `bfloat16` rounded.
 

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from contracts.errors import InvalidSetting, RunExists, TooManyWorkers
 from contracts.records import Run
 from contracts.settings import RunSettings, make_settings
-from runs import budget, defaults
+from runs import budget, defaults, framework_versions
 from runs.code_version import code_version
 from runs.recipe_summary import RecipeSummary
 from runs.services import Services
@@ -42,6 +42,7 @@ class EngineLimits:
         threads: of TensorFlow in each function; None: the cores are shared out among the workers.
         in_flight_per_place: see `RunSettings`.
         workers: the most that a run may ask for; None: there is no such limit.
+        framework: TensorFlow's and Keras' versions, on which a backbone's outputs depend.
     """
 
     concurrency: int
@@ -51,6 +52,7 @@ class EngineLimits:
     threads: int | None = None
     in_flight_per_place: int = 2
     workers: int | None = None
+    framework: str = ""
 
 
 def lambda_limits(
@@ -72,6 +74,7 @@ def lambda_limits(
         threads=threads,
         in_flight_per_place=1,
         workers=workers,
+        framework=framework_versions.on_a_stack(),
     )
 
 
@@ -107,7 +110,7 @@ def complete_settings(request: Mapping[str, Any], recipe: RecipeSummary, limits:
             "recipe": recipe.location,
             "recipe_name": recipe.name,
             "recipe_digest": recipe.digest,
-            "backbone_digest": recipe.backbone_digest,
+            "backbone_digest": framework_versions.digest_with(recipe.backbone_digest, limits.framework),
             "recipe_settings": defaults.recipe_settings(recipe, batch_size, sync),
             "outer": defaults.outer(values.get("outer", {}), recipe, workers, sync),
             "dataset": recipe.dataset,

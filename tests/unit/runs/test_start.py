@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import re
+from importlib import metadata
 from typing import Any
 
 import pytest
@@ -9,6 +12,8 @@ from msgspec.structs import replace
 
 from contracts.errors import InvalidSetting, TooManyWorkers
 from contracts.settings import RunSettings
+from engines.local import LocalSettings
+from libraries.lock import LOCK
 from runs.recipe_summary import RecipeSummary
 from runs.start import EngineLimits, check_budget, complete_settings, lambda_limits, warnings
 
@@ -36,6 +41,36 @@ def settings(recipe: RecipeSummary = RECIPE, **request: Any) -> RunSettings:
 def test_batch_and_rate_shrink_together(workers: int, batch: int, rate: float) -> None:
     run = settings(workers=workers)
     assert (run.batch_size, run.recipe_settings["learning_rate"]) == (batch, rate)
+
+
+def test_another_framework_has_features_of_its_own() -> None:
+    with_backbone = replace(RECIPE, backbone_digest="0a" * 16)
+    frameworks = ["", "tensorflow 2.21.0, keras 3.15.1", "tensorflow 2.22.0, keras 3.15.1"]
+    found = [
+        complete_settings({}, with_backbone, dataclasses.replace(LIMITS, framework=framework)).backbone_digest
+        for framework in frameworks
+    ]
+    assert len(set(found)) == 3 and all(len(digest) == 32 for digest in found)
+    assert complete_settings({}, RECIPE, LIMITS).backbone_digest == ""
+
+
+def test_the_framework_is_that_of_the_functions(monkeypatch: pytest.MonkeyPatch) -> None:
+    pinned = re.findall(r"^(tensorflow|keras)(?:-cpu)?==([\w.]+)", LOCK.read_text(), re.MULTILINE)
+    wanted = ", ".join(f"{name} {version}" for name, version in sorted(set(pinned), reverse=True))
+    stack = lambda_limits(workers=2, threads=1, time_limit_s=60.0, memory_mb=3_008)
+    assert stack.framework == wanted
+    versions = {"tensorflow": "9.1", "keras": "9.2"}
+
+    def version(name: str) -> str:
+        if name not in versions:
+            raise metadata.PackageNotFoundError(name)
+        return versions[name]
+
+    monkeypatch.setattr(metadata, "version", version)
+    laptop = LocalSettings.from_environment({})
+    assert laptop.limits().framework == "tensorflow 9.1, keras 9.2"
+    versions.clear()
+    assert laptop.limits().framework == wanted, "nothing is installed: workers have an archive"
 
 
 def test_a_rate_set_by_hand_is_left_alone() -> None:

@@ -25,7 +25,7 @@ from contracts.errors import (
 from contracts.records import Run
 from engines.aws import AwsEngine
 from fakes.deployed_stack import DeployedStack, client_error
-from runs import recipes, weights
+from runs import framework_versions, recipes, weights
 from runs.decide import ended
 from runs.describe_recipe import DataPlaces
 
@@ -114,7 +114,8 @@ def test_weights_go_by_their_digest_and_once(engine: AwsEngine, stack: DeployedS
     run_id = engine.start({"workers": 2}, wanted.summary, wanted.overrides, "datasets/cifar-10-ab")
     settings = stack.store.load_run(run_id).settings
     assert settings.recipe_settings["weights"] == wanted.location
-    assert settings.backbone_digest == wanted.summary.backbone_digest != ""
+    framework = framework_versions.on_a_stack()
+    assert settings.backbone_digest == framework_versions.digest_with(wanted.summary.backbone_digest, framework) != ""
     (tmp_path / "x.h5").write_bytes(b"others!")
     with pytest.raises(WeightsUnfit, match="changed while it was being read"):
         engine.keep_weights(wanted, begin)
