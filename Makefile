@@ -92,6 +92,8 @@ requirements: setup ## pin requirements/*.txt again from pyproject.toml; UPGRADE
 	$(COMPILE) $(UPGRADE) --group pyproject.toml:sam --output-file requirements/sam.txt
 	$(COMPILE) $(UPGRADE) --group pyproject.toml:checkov --output-file requirements/checkov.txt
 	$(COMPILE) $(UPGRADE) --group pyproject.toml:audit --output-file requirements/audit.txt
+	$(COMPILE) $(UPGRADE) benchmarks/requirements/peers.in --constraint requirements/dev.txt \
+	    --output-file benchmarks/requirements/peers.txt
 
 clean: ## remove .venv, .python and caches; runs in .lambdafit stay
 	rm -rf .venv .venv-* .python .aws-sam benchmarks/.venv-* build dist src/*.egg-info
