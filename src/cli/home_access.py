@@ -15,10 +15,13 @@ from cli.runs_place import ALL_RUNS, LogReader, find_run
 from contracts.errors import HomeInUse, HomeNotWritable, LambdafitError, RunNotFound
 from contracts.records import Run
 from engines.home import Home, HomeLock
+from runs import unused_features
 from runs.paths import model_path, run_folder
 from stores.shared_files import FolderFiles
 from stores.sqlite import SqliteStore
-from training.weights import FOLDER, WEIGHTS
+from training.feature_blocks import FOLDER as FEATURES_FOLDER
+from training.weights import FOLDER as WEIGHTS_FOLDER
+from training.weights import WEIGHTS
 
 if TYPE_CHECKING:
     from runs.services import Services
@@ -128,17 +131,19 @@ class RunFolder:
             self._remove_unnamed()
 
     def _remove_unnamed(self) -> None:
-        """What belongs to no run: recipes and weights of removed ones, temporary files of a crashed engine.
+        """What belongs to no run: recipes, weights and features of removed ones, temporary files of a crashed engine.
 
         An engine at work has temporary files, and may be about to name a recipe: then a later removal takes them.
         """
-        brought = [f"{folder}/{name}" for folder in (RECIPES, FOLDER) for name in self.files.names(folder)]
-        if not brought and not self.home.temporary_folder.exists():
+        brought = [f"{folder}/{name}" for folder in (RECIPES, WEIGHTS_FOLDER) for name in self.files.names(folder)]
+        if not brought and not self.files.names(FEATURES_FOLDER) and not self.home.temporary_folder.exists():
             return
         lock = HomeLock(self.home)
         try:
             lock.acquire("removal of runs")
             self.home.remove_temporary_files()
+            unused_features.tidy(self.files)
+            unused_features.remove_unused(self.files, self.runs)
             runs = self.runs()
             named = {run.settings.recipe for run in runs} | {run.settings.recipe_settings.get(WEIGHTS) for run in runs}
             beginnings = {str(path).partition(".")[0] for path in named}  # a mark beside weights begins as these do

@@ -103,7 +103,10 @@ def resume(
 @place_options()
 @click.pass_obj
 def remove(flags: Flags, names: tuple[str, ...], all_finished: bool, yes: bool) -> int:
-    """Remove runs with their files and logs, for good."""
+    """Remove runs with their files and logs, for good.
+
+    Features of a frozen backbone go with the last run that uses them.
+    """
     from cli.run_removal import remove_runs
 
     if not names and not all_finished:

@@ -11,15 +11,17 @@ What `export` and `curves` make lies on the shared files; with a bucket in that,
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from contracts.errors import InvalidImage, InvalidMessage, RunAtWork, RunNotFound
+from contracts.errors import InvalidImage, InvalidMessage, LambdafitError, RunAtWork, RunNotFound
 from contracts.identifiers import check_run_id
 from contracts.messages import NEWEST_RUN, is_probe
+from contracts.records import Run
 from handlers import wiring
 from handlers.exports import curves_to_bucket, moved_to_bucket
 from handlers.pictures import Picture, has_pictures, read_pictures
@@ -30,6 +32,9 @@ from runs import paths
 from runs.curves import write_curves
 from runs.predict import evaluate, export, predict
 from runs.services import Services
+from runs.unused_features import MOST_RUNS, remove_unused
+
+logger = logging.getLogger(__name__)
 
 TRAINER = WarmTrainer()
 TASKS = ("predict", "evaluate", "export", "curves", "remove")
@@ -104,8 +109,10 @@ def _curves(services: Services, run_id: str, name: str) -> dict[str, Any]:
 def _remove(services: Services, run_id: str) -> dict[str, Any]:
     """Remove a run's files; its items in the store are removed by whoever asks.
 
+    Features that no other run names go with it.
+
     Returns:
-        run_id, and as `removed` whether there were any files.
+        run_id; as `removed` whether there were any files; as `features` the folders of features that went.
     Raises:
         RunAtWork: it has not ended.
     """
@@ -116,7 +123,16 @@ def _remove(services: Services, run_id: str) -> dict[str, Any]:
     folder = paths.run_folder(run_id)
     there = services.files.exists(folder)
     services.files.remove(folder)
-    return {"run_id": run_id, "removed": there}
+    try:
+        unused = remove_unused(services.files, lambda: _others(services, run_id))
+    except LambdafitError as error:
+        logger.warning("features stay: %s", error)  # the run is removed all the same
+        unused = []
+    return {"run_id": run_id, "removed": there, "features": unused}
+
+
+def _others(services: Services, run_id: str) -> list[Run]:
+    return [run for run in services.store.list_runs(limit=MOST_RUNS) if run.run_id != run_id]
 
 
 def _run_id(event: Mapping[str, Any]) -> str:

@@ -10,6 +10,7 @@ from contracts.records import FileRef, Report, TaskKey
 from runs import paths
 from runs.execute import Execution
 from runs.stages import FINAL_CLEAR_INDEX
+from training import feature_blocks
 from training.combine import TornUpdates, Update, average_slice
 from training.outer import outer_step
 from training.vector_files import Vector, read_tensors, read_vector, write_tensors, write_vector
@@ -59,11 +60,14 @@ def clear(execution: Execution) -> Report:
                     _clear_folder(services.files, paths.round_folder(run.run_id, kind, round_index), kept)
         if final:
             _clear_unfinished(services.files, paths.run_folder(run.run_id))
+            if folder := run.feature_facts.get("folder"):  # the features stay, for later runs
+                feature_blocks.remove_blocks(services.files, folder)
+                _clear_unfinished(services.files, folder)
     return execution.done(facts={"through": last})
 
 
 def _clear_unfinished(files: SharedFiles, folder: str) -> None:
-    """Remove what evaluations that were killed were writing: temporary files, whose names begin with a dot."""
+    """Remove what executions that were killed were writing: temporary files, whose names begin with a dot."""
     for name in files.names(folder):
         if name.startswith("."):
             files.remove(f"{folder}/{name}")

@@ -74,6 +74,7 @@ def joined_features(execution: Execution) -> dict[str, Any]:
 
     Raises:
         TornFile: a block is missing or holds other bytes than were reported.
+        DiskFull, HomeNotWritable: they cannot be written.
     """
     run, files = execution.run, execution.services.files
     if not run.settings.backbone_digest or "files" in run.feature_facts:
@@ -89,7 +90,13 @@ def joined_features(execution: Execution) -> dict[str, Any]:
             task = execution.services.store.load_task(run.run_id, TaskKey(round_index=0, kind="extract", index=index))
             assert task is not None and task.report is not None  # noqa: S101 - EXTRACTING is over
             stored += zip(_own_blocks(run, index), task.report.facts["digests"], strict=True)
-        return feature_blocks.join_blocks(files, folder, stored)
+        try:
+            return feature_blocks.join_blocks(files, folder, stored)
+        except (TornFile, HomeNotWritable):
+            found = feature_blocks.joined_features(files, folder)
+            if found is None:
+                raise
+            return found  # another run has joined them meanwhile, and removed blocks or what was being written
 
 
 def _own_blocks(run: Run, worker_index: int) -> list[Block]:

@@ -42,6 +42,9 @@ MAX_BLOCKS = 2_048
 
 SPLITS = ("train", "val", "test")
 
+FOLDER = "features"
+"""Where all of them lie on the shared files."""
+
 
 class Block(NamedTuple):
     """Rows low … high-1 of one split: `train`, `val` or `test`."""
@@ -57,7 +60,7 @@ class Block(NamedTuple):
 def backbone_folder(facts: Mapping[str, Any], backbone_digest: str) -> str:
     """Where the features of a prepared data set under a backbone lie."""
     digest = xxhash.xxh3_128_hexdigest(f"{facts['folder']} {backbone_digest}".encode())
-    return check_relative_path(f"features/{facts['name']}-{digest}")
+    return check_relative_path(f"{FOLDER}/{facts['name']}-{digest}")
 
 
 def plan_blocks(facts: Mapping[str, Any]) -> list[Block]:
@@ -135,6 +138,13 @@ def join_blocks(files: SharedFiles, folder: str, stored: Sequence[tuple[Block, s
 def remove_blocks(files: SharedFiles, folder: str) -> None:
     """Once all are joined. Another run that still writes some looks for the joined arrays when its writing fails."""
     files.remove(f"{folder}/blocks")
+
+
+def remove_temporary_files(files: SharedFiles, folder: str) -> None:
+    """What executions that were killed were writing. Whoever still writes looks as after `remove_blocks`."""
+    for name in files.names(folder):
+        if name.startswith("."):
+            files.remove(f"{folder}/{name}")
 
 
 def joined_features(files: SharedFiles, folder: str) -> dict[str, Any] | None:

@@ -1,4 +1,4 @@
-"""A user's recipe goes with the last run that names it."""
+"""A user's recipe, weights and features go with the last run that names them."""
 
 from __future__ import annotations
 
@@ -55,6 +55,26 @@ def test_weights_go_with_the_last_run_that_names_them(place: RunFolder) -> None:
     assert place.files.names("weights") == [f"{names[0]}.fit-0123", f"{names[0]}.weights.h5"]
     place.remove("r-0005")
     assert place.files.names("weights") == []
+
+
+def test_features_go_with_the_last_run_that_names_them(place: RunFolder) -> None:
+    folders = ["features/digits-0a", "features/digits-0b"]
+    run = place.store.load_run("r-0003")
+    for number, folder in ((4, folders[0]), (5, folders[0]), (6, folders[1])):
+        place.store.create_run(replace(run, run_id=f"r-000{number}", feature_facts={"folder": folder}, version=1))
+    for folder in folders:
+        place.files.write(f"{folder}/meta.json", [b"{}"], durable=False)
+    place.remove("r-0004")
+    assert place.files.names("features") == ["digits-0a", "digits-0b"]
+    place.remove("r-0005")
+    assert place.files.names("features") == ["digits-0b"]
+    lock = HomeLock(place.home)
+    lock.acquire("run r-0009")
+    place.remove("r-0006")
+    assert place.files.names("features") == ["digits-0b"], "the run at work may have found them"
+    lock.release()
+    place.remove("r-0003")
+    assert place.files.names("features") == []
 
 
 def test_while_an_engine_works_recipes_stay_until_a_later_removal(place: RunFolder) -> None:

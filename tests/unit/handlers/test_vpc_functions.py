@@ -238,8 +238,19 @@ class TestPredict:
         run = services.store.load_run(RUN_ID)
         assert services.store.save_run(replace(run, version=2, status="CANCELLED", ended_at=NOW))
         for there in (True, False):
-            assert function.handler(event, Context()) == {"run_id": RUN_ID, "removed": there}
+            assert function.handler(event, Context()) == {"run_id": RUN_ID, "removed": there, "features": []}
         assert services.files.names(f"runs/{RUN_ID}") == []
+
+    def test_features_go_with_the_last_run_that_names_them(self, function: ModuleType, services: Services) -> None:
+        folders = ["features/digits-0a", "features/digits-0b"]
+        self.create_run(services, status="FINISHED", feature_facts={"folder": folders[0]})
+        other = replace(services.store.load_run(RUN_ID), run_id="r-0000000002", feature_facts={"folder": folders[1]})
+        services.store.create_run(other)
+        for folder in folders:
+            services.files.write(f"{folder}/meta.json", [b"{}"], durable=False)
+        answer = function.handler({"task": "remove", "run_id": RUN_ID}, Context())
+        assert answer["features"] == folders[:1]
+        assert services.files.names("features") == ["digits-0b"]
 
     def test_the_newest_run_is_not_removed_by_guessing(self, function: ModuleType, services: Services) -> None:
         self.create_run(services)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from contracts.errors import HomeNotWritable, InvocationFailed, LambdafitError, RecipeFailed
+from contracts.errors import HomeNotWritable, InvocationFailed, LambdafitError, RecipeFailed, TornFile
 from contracts.messages import TaskMessage, parse_task
 from contracts.ports import SharedFiles
 from contracts.records import Run, TaskKey
@@ -248,6 +248,36 @@ def test_a_run_whose_blocks_another_one_has_just_joined_takes_what_is_there(monk
     assert run.status == "FINISHED"
     assert run.feature_facts == finished.feature_facts
     assert world.files.names(f"{run.feature_facts['folder']}/blocks") == []
+
+
+def test_what_killed_executions_left_goes_when_the_run_is_over() -> None:
+    world = World()
+    run = world.go_on(world.start(), until="TRAINING")
+    folder = run.feature_facts["folder"]
+    feature_blocks.write_block(world.files, folder, Block("train", 0, 128), np.ones((128, 2), np.float16))
+    world.files.write(f"{folder}/.x_val.npy.0123.tmp", [b"half"], durable=False)
+    assert world.go_on(run).status == "FINISHED"
+    assert [name.partition(".")[0] for name in world.files.names(folder)] == ["meta", "x_test", "x_train", "x_val"]
+
+
+@pytest.mark.parametrize("error", [TornFile("a block", "it is gone"), HomeNotWritable("x_val", "no such file")])
+def test_joining_what_another_run_joins_takes_what_is_there(
+    error: LambdafitError, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world, other = World(), World()
+    finished = other.go_on(other.start())
+    run = world.go_on(world.start(), until="INITIALISING")
+
+    def join(files: SharedFiles, folder: str, _: Any) -> dict[str, Any]:
+        files.remove(f"{folder}/blocks")
+        world.files.contents.update(other.files.contents)
+        raise error
+
+    monkeypatch.setattr(feature_blocks, "join_blocks", join)
+    run = world.go_on(run)
+    assert (run.status, run.feature_facts) == ("FINISHED", finished.feature_facts)
+    task = world.store.load_task(run.run_id, TaskKey(round_index=0, kind="initialise"))
+    assert task is not None and task.failures == 0
 
 
 def test_a_worker_tells_how_many_blocks_there_are_while_it_works() -> None:
