@@ -21,8 +21,8 @@ from runs import words
 from runs.describe_recipe import DataPlaces
 from runs.estimate import Estimate, assumed_step_time, estimate, measured_sizes, measured_step_time
 from runs.planned_sizes import built_sizes, like_before
+from runs.sizes import Sizes, StepTime
 from runs.summary import load
-from runs.workload import Sizes, StepTime
 
 LOOKED_AT = 200
 """So many of the newest runs are searched for one of the same model."""

@@ -8,29 +8,18 @@ from collections.abc import Iterable
 import msgspec
 
 from contracts.settings import RunSettings
-from runs import budget
+from runs import budget, words
 from runs.ec2 import ASSUMPTIONS as EC2_ASSUMPTIONS
 from runs.ec2 import MachineCost, machine_costs
+from runs.growth import Growth
+from runs.growth_measured import MEASURED
 from runs.price_list import Architecture, price_list
+from runs.sizes import AWS, Sizes, StepTime
 from runs.summary import RunHistory
 from runs.usage import LineItem, bill_lines, total_usd
-from runs.workload import (
-    COLD_TRAIN_S,
-    EFS_READ_BYTES_PER_S,
-    EFS_WRITE_BYTES_PER_S,
-    HOPS_S,
-    TASK_S,
-    VCPU_MB,
-    Sizes,
-    StepTime,
-    Workload,
-)
+from runs.workload import HOPS_S, VCPU_MB, Workload
 from training.feature_blocks import FEATURE_BYTES, SPLITS
 from training.shards import plan_rounds
-
-FLOPS_PER_S = 20e9
-STEP_OVERHEAD_S = 0.0003
-FLOPS_PER_PARAMETER = 6
 
 
 class Estimate(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,15 +62,15 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
     assumptions: tuple[str, ...]
 
 
-def assumed_step_time(sizes: Sizes, settings: RunSettings) -> StepTime:
+def assumed_step_time(sizes: Sizes, settings: RunSettings, growth: Growth = MEASURED) -> StepTime:
     """A step's time from the size of the model alone: right for dense layers, too short for convolutions."""
-    flops = FLOPS_PER_PARAMETER * sizes.parameters * settings.batch_size
     source = (
-        f"an assumption, no such run was made here yet: {FLOPS_PER_PARAMETER} operations for each parameter and "
-        f"example at {FLOPS_PER_S / 1e9:.0f} GFLOP/s; convolutions take longer"
+        "an assumption, no such run was made here yet: as dense layers of that size took in the growth benchmark "
+        f"({growth.machine}); convolutions take longer"
     )
     in_step_s = 0.0 if sizes.feature_bytes else settings.batch_size * sizes.backbone_s
-    return StepTime(STEP_OVERHEAD_S + flops / FLOPS_PER_S + in_step_s, 1, source)
+    step_s = growth.step.at(sizes.parameters, sizes.state_bytes, settings.batch_size)
+    return StepTime(step_s + in_step_s, 1, source)
 
 
 def measured_step_time(history: RunHistory, settings: RunSettings) -> StepTime | None:
@@ -206,11 +195,22 @@ def _notes(
 
 def _assumptions(settings: RunSettings) -> tuple[str, ...]:
     return (
-        f"A new environment of Train takes {COLD_TRAIN_S:.0f} s until its first step (from reports, not measured); "
+        f"A new environment of Train takes {AWS.cold_s:.0f} s until its first step (from reports, not measured); "
         f"a round waits {HOPS_S:.0f} s for the table's stream.",
-        f"A task takes {TASK_S} s beside its work; EFS reads {EFS_READ_BYTES_PER_S / 1e6:.0f} MB/s and writes "
-        f"{EFS_WRITE_BYTES_PER_S / 1e6:.0f} MB/s for each function.",
+        f"A task takes {AWS.task_s} s beside its work; EFS reads {AWS.read_bytes_per_s / 1e6:.0f} MB/s and writes "
+        f"{AWS.write_bytes_per_s / 1e6:.0f} MB/s for each function.",
         f"A function with {settings.memory_mb} MB has "
         f"{settings.memory_mb / VCPU_MB:.1f} virtual CPUs, each as fast as a core here.",
         "No attempt fails, and stops by accuracy or patience do not come early.",
+        measured_here(MEASURED),
+    )
+
+
+def measured_here(growth: Growth) -> str:
+    """Where the time on this machine is from, and how far such estimates were off, in one sentence for people."""
+    errors = (f"{name} {seen.median:.0%} (at worst {seen.worst:.0%})" for name, seen in growth.errors.items())
+    return (
+        f"The time on this machine follows lines fitted to {words.count(growth.points, 'run')} on {growth.machine}, "
+        f"{growth.date}. Estimates of {words.count(growth.held_back, 'other run')} there were off by a median of "
+        f"{', '.join(errors)}."
     )

@@ -10,7 +10,7 @@ from contracts.settings import RunSettings
 from runs.describe_model import VALIDATION_FRACTION, ModelQuestion, ModelSizes
 from runs.describe_recipe import DataPlaces
 from runs.own_process import ask
-from runs.workload import Sizes
+from runs.sizes import Sizes
 
 BACKBONE_FLOPS_PER_S = 40e9
 """Of one core, in large convolutions."""

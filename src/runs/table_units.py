@@ -70,7 +70,7 @@ def table_units(history: RunHistory) -> TableUnits:
     for task in history.tasks:
         tasks.setdefault(task.key.round_index, []).append(task)
     rounds = {record.round_index: record for record in history.rounds}
-    found = _run_units(history.run, run_bytes)
+    found = run_units(history.run, run_bytes)
     for index, of_round in tasks.items():
         found = found.plus(round_units(history.run, run_bytes, of_round, rounds.get(index)))
     telemetry = [record_bytes(batch) for batch in (*history.steps, *history.spans, *history.predictions)]
@@ -116,7 +116,7 @@ def _reconciles(kind: str, attempts: Mapping[TaskKey, int]) -> int:
     return math.ceil(of_kind / REPORTS_A_RECONCILE)
 
 
-def _run_units(run: Run, run_bytes: float) -> TableUnits:
+def run_units(run: Run, run_bytes: float) -> TableUnits:
     """Of the run's own item outside of rounds: its phases, and budgets granted in between."""
     stage_changes = PHASES + STAGE_CHANGES_A_ROUND * max(0, run.round_index - 1)
     plain = max(0, run.version - stage_changes)

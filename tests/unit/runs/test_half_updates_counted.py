@@ -7,8 +7,9 @@ from msgspec.structs import replace
 
 from contracts.records import FileRef, Run
 from contracts.settings import RunSettings
+from runs.sizes import Sizes, StepTime
 from runs.transfer import most
-from runs.workload import Sizes, StepTime, Workload
+from runs.workload import Workload
 from simulation.world import fault_free, settings
 from training.shards import plan_rounds
 
@@ -31,9 +32,9 @@ def test_half_as_many_slices_for_half_the_bytes() -> None:
 
 def test_what_a_combine_reads_halves_and_workers_keep_the_rest() -> None:
     whole, half = (workload(replace(one, slices=4)) for one in both())
-    combine = [one._kind_transfer("combine").read_bytes / one.rounds for one in (whole, half)]
+    combine = [one.files.of("combine").read_bytes / one.rounds for one in (whole, half)]
     assert combine[0] - combine[1] == pytest.approx(64 * 2 * PARAMETERS, rel=0.01)
-    train = [one._kind_transfer("train") for one in (whole, half)]
+    train = [one.files.of("train") for one in (whole, half)]
     assert train[1].written_bytes == pytest.approx(train[0].written_bytes, rel=0.01)
     more = (train[1].read_bytes - train[0].read_bytes) / whole.rounds
     assert more == pytest.approx(64 * 2 * PARAMETERS, rel=0.01)
