@@ -32,6 +32,9 @@ ALLOWANCE_BYTES = 1 << 20
 HEADROOM = 1.02
 """Tensor files hold names and shapes beside the values."""
 
+OPENED_BYTES = METADATA_BYTES + 2 * LEAST_DATA_BYTES
+"""Of each update that a combine task opens, beside its part: the last byte is looked at, the last block is short."""
+
 HELD_SHARE = 0.5
 """Of a worker's memory: more than this of data or parameters it cannot hold beside TensorFlow and its own copy."""
 
@@ -102,6 +105,13 @@ class MeteredFile:
         """See `OpenFile.read_into`."""
         self._file.read_into(offset, buffer)
         self._meter.read(memoryview(buffer).nbytes)
+
+    def view(self, offset: int, size: int) -> memoryview | None:
+        """See `OpenFile.view`."""
+        view = self._file.view(offset, size)
+        if view is not None:
+            self._meter.read(size)
+        return view
 
 
 class MeteredFiles:
@@ -197,7 +207,8 @@ def most(run: Run, kind: TaskKind) -> Transfer:
         case "combine":
             outer = 2 * parameters  # Adam's two vectors; the others have one or none
             updates = run.settings.workers * (parameters // 2 if halved else parameters)
-            return _transfer(*(-(-total // slices) for total in (updates + parameters + outer, parameters + outer)))
+            read, written = (-(-total // slices) for total in (updates + parameters + outer, parameters + outer))
+            return _transfer(read + run.settings.workers * OPENED_BYTES, written)
         case "evaluate":
             # Written twice: as a Keras model and as plain tensors.
             model = parameters + constants + (_held_bytes(run.settings) if run.settings.backbone_digest else 0)
