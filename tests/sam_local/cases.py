@@ -124,6 +124,7 @@ CASES = (
     Case("Sweep", "sweep.json", "trained", _swept),
     Case("Monitor", "monitor.json", "committed", _monitored),
     Case("Prepare", "prepare.json", "preparing", _prepared),
+    Case("Train", "extract.json", "extracting", _done(f"features of worker 2 of {WORKERS},")),
     Case("Train", "initialise.json", "initialising", _done("initialise")),
     Case("Train", "train.json", "training", _done(f"worker 3 of {WORKERS}, bare event,")),
     Case("Train", "train-full.json", "training", _done(f"worker 3 of {WORKERS},")),

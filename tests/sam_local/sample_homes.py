@@ -21,7 +21,34 @@ WORKERS = 5
 ROUND = 7
 """Round 7 of 5 workers, in 2 slices: what events/train-full.json and events/combine-full.json name."""
 
-MOMENTS = ("preparing", "initialising", "training", "trained", "combining", "combining-again", "committed")
+MOMENTS = (
+    "preparing",
+    "extracting",
+    "initialising",
+    "training",
+    "trained",
+    "combining",
+    "combining-again",
+    "committed",
+)
+
+TRANSFER = """
+import keras
+from training.recipe import Recipe
+
+def build_backbone(settings):
+    return keras.Sequential([keras.Input((8, 8)), keras.layers.Flatten(), keras.layers.Dense(16, "relu")])
+
+def build_head(settings):
+    return keras.Sequential([keras.Input((16,)), keras.layers.Dense(10, "softmax")])
+
+recipe = Recipe(
+    name="small-transfer", title="digits, a frozen layer, a new head", dataset="digits", build_model=build_head,
+    build_backbone=build_backbone, build_optimizer=lambda settings: keras.optimizers.Adam(),
+    build_loss=lambda settings: keras.losses.SparseCategoricalCrossentropy(),
+)
+"""
+"""A recipe with a frozen backbone that needs no weights."""
 
 Call = tuple[str, Mapping[str, Any]]
 
@@ -64,12 +91,15 @@ class Queue:
 class SampleRun:
     """The run, and who drives it."""
 
-    def __init__(self, home: Path, output: Path) -> None:
+    def __init__(self, home: Path, output: Path, recipe_path: str = "") -> None:
+        os.environ |= {"LAMBDAFIT_HOME": str(home), "LAMBDAFIT_THREADS": "1"}
         from msgspec.structs import replace
 
         from handlers import combine, prepare, train, wiring
         from runs import recipes, start
 
+        wiring.environment.cache_clear()
+        wiring.services.cache_clear()
         self.home, self.output = home, output
         self.queue = Queue()
         self.handlers: dict[str, Callable[..., Any]] = {
@@ -81,7 +111,8 @@ class SampleRun:
         self.services = type(services)(
             services.store, services.telemetry, services.files, self.queue, services.clock, services.randomness
         )
-        recipe = recipes.describe(start.DEFAULT_RECIPE, {})
+        recipe = recipes.describe(recipe_path or start.DEFAULT_RECIPE, {})
+        recipes.keep(services.files, recipe_path or start.DEFAULT_RECIPE, recipe)
         limits = start.lambda_limits(workers=WORKERS, threads=1, time_limit_s=900.0, memory_mb=3_008)
         settings = start.complete_settings({"workers": WORKERS, "rounds": ROUND + 1, "slices": 2}, recipe, limits)
         start.start(self.services, replace(settings, offer_s=86_400.0), RUN_ID)
@@ -125,7 +156,6 @@ def make(output: Path) -> None:
     """Make all homes and the bucket below `output`."""
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
-        os.environ |= {"LAMBDAFIT_HOME": str(home), "LAMBDAFIT_THREADS": "1"}
         run = SampleRun(home, output)
         calls = run.decide()
         run.keep("preparing")
@@ -153,7 +183,19 @@ def make(output: Path) -> None:
         run.keep("committed")
 
 
+def make_extracting(output: Path) -> None:
+    """Make the home of another run, with a frozen backbone, whose outputs are yet to be computed."""
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as home:
+        recipe = Path(folder) / "small_transfer.py"
+        recipe.write_text(TRANSFER)
+        run = SampleRun(Path(home), output, str(recipe))
+        run.work(run.decide())
+        run.decide()
+        run.keep("extracting")
+
+
 if __name__ == "__main__":
     target = Path(sys.argv[1])
     target.mkdir(parents=True, exist_ok=True)
     make(target)
+    make_extracting(target)  # last, as a function keeps the home that it first had: this run's are not asked to train
