@@ -13,6 +13,8 @@ from cli.main import main  # noqa: E402 - the path comes first
 from engines import local  # noqa: E402
 from engines.local_lambda import variables  # noqa: E402
 from faults import hooks  # noqa: E402
+from runs import framework_versions  # noqa: E402
+from training import feature_blocks  # noqa: E402
 
 
 class GateEngine(local.LocalEngine):
@@ -25,6 +27,9 @@ class GateEngine(local.LocalEngine):
 if __name__ == "__main__":
     os.environ["PYTHONPATH"] = str(TESTS)
     hooks.install("conductor")
+    if hooks.BACKBONE:
+        framework_versions.digest_with = lambda *_: hooks.BACKBONE
+        feature_blocks.BLOCK_ROWS = hooks.BLOCK_ROWS
     local.SqliteStore = hooks.GateStore  # type: ignore[misc]
     local.LocalEngine = GateEngine  # type: ignore[misc]
     local.HANDLERS.update(dict.fromkeys(local.HANDLERS, "faults.faulty_handlers.handler"))

@@ -16,8 +16,9 @@ from runs import slices
 from runs import train as use_case
 from runs.combine import clear, combine
 from runs.execute import execute
+from runs.extract import extract
 from runs.prepare import prepare
-from training import vector_files
+from training import feature_blocks, vector_files
 
 hooks.install("worker")
 slices.SLICE_BYTES, slices.PART_BYTES = 100, 1  # two slices of even the smallest vector
@@ -28,15 +29,19 @@ if os.environ.get("LAMBDAFIT_TEST_NO_DIGESTS"):  # a mistake that must be found
 if parameters := int(os.environ.get("LAMBDAFIT_TEST_PARAMETERS", "0")):
     arithmetic.PARAMETERS, arithmetic.TRAINABLE = parameters, parameters - 1
 
+if hooks.BACKBONE:
+    feature_blocks.BLOCK_ROWS = hooks.BLOCK_ROWS
+
 STORE = hooks.GateStore(wiring.environment().store_file)
 TRAINER = arithmetic.ArithmeticTrainer()
 WORK = {
     "combine": combine,
     "clear": clear,
+    "extract": partial(extract, trainer=TRAINER),
     "initialise": partial(use_case.initialise, trainer=TRAINER),
     "train": partial(use_case.train, trainer=TRAINER),
     "evaluate": partial(use_case.evaluate, trainer=TRAINER),
-    "prepare": partial(prepare, prepare_data=lambda run: {"train_examples": 101, "val_examples": 7}),
+    "prepare": partial(prepare, prepare_data=lambda run: dict(hooks.DATA_FACTS)),
 }
 
 

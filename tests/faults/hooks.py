@@ -36,6 +36,16 @@ BUSY_TIMEOUT_S = 2.0
 NPY_HEADER = b"\x93NUMPY"
 """Not stopped at: what follows it is."""
 
+BACKBONE = os.environ.get("LAMBDAFIT_TEST_BACKBONE", "")
+"""The digest of the run's frozen backbone, if it is to have one."""
+
+BLOCK_ROWS = 4
+"""Of its outputs, so that small data have many."""
+
+DATA_FACTS: Mapping[str, Any] = {"train_examples": 101, "val_examples": 7} | (
+    {"name": "digits", "folder": "datasets/digits-00", "test_examples": 9} if BACKBONE else {}
+)
+
 HURRIED: set[int] = set()
 """Not empty where this process is to pause."""
 

@@ -17,12 +17,16 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 
 from contracts.records import Run
+from fakes.arithmetic_trainer import ArithmeticTrainer
 from faults.disks import disk
 from faults.gate import Gate, Visit
+from stores.shared_files import FolderFiles
 from stores.sqlite import SqliteStore
+from training.feature_blocks import SPLITS, load_features
 
 PROGRAM = Path(__file__).with_name("faulty_cli.py")
 PATIENCE_S = 150.0
@@ -72,6 +76,12 @@ LONG = Shape(
     disk_bytes=400 << 20,
 )
 """Vectors of 2.4 MB and enough rounds for clearing up: its files are written over spares."""
+
+FROZEN = Shape(
+    ("--workers", "3", "--rounds", "2", "--steps-per-round", "3", "--batch-size", "4"),
+    {"LAMBDAFIT_TEST_BACKBONE": "0123456789abcdef" * 2},
+)
+"""The outputs of a frozen backbone are computed first, in 31 blocks."""
 
 
 @dataclass
@@ -306,7 +316,22 @@ class Stage:
         if list((self.home / "shared").glob("spares/*")):
             return "spares"
         alive = processes_in(self.home, self.pids)
-        return f"processes: {alive}" if alive else ""
+        return f"processes: {alive}" if alive else self._wrong_features(run)
+
+    def _wrong_features(self, run: Run) -> str:
+        """What is wrong with the outputs of the run's backbone; nothing is right, or there is none."""
+        if not run.feature_facts:
+            return "no features" if "LAMBDAFIT_TEST_BACKBONE" in self.shape.variables else ""
+        files, facts = FolderFiles(self.shared_disk), run.feature_facts
+        names = {name.partition(".")[0] for name in files.names(facts["folder"])}
+        if names != {"meta", "x_test", "x_train", "x_val"}:
+            return f"beside the features: {names}"
+        for split in SPLITS:
+            rows = int(run.data_facts[f"{split}_examples"])
+            wanted = ArithmeticTrainer().features(run, split, 0, rows)
+            if not np.array_equal(load_features(files, facts, f"x_{split}"), wanted):
+                return f"features of {split}"
+        return ""
 
     def _end_all(self) -> None:
         """No process of this run outlives it, whatever happened."""

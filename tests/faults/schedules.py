@@ -9,7 +9,7 @@ from typing import Any
 from faults import local_faults as faults
 from faults.disks import can_mount
 from faults.gate import Visit
-from faults.local_stage import LONG, SMALL, Fault, Shape, libfaketime
+from faults.local_stage import FROZEN, LONG, SMALL, Fault, Shape, libfaketime
 
 WORKER = ("claiming", "claimed", "writing", "reporting", "reported")
 CONDUCTOR = ("committing", "committed", "offering", "offered", "invoking")
@@ -47,10 +47,25 @@ KINDS: dict[str, tuple[Any, Sequence[str], str]] = {
     "read-only remount": (faults.read_only, ("claimed", "reporting", "offered", "committed"), ""),
     "killed while it overwrites a spare": (faults.kill_environment, ("writing",), "spare"),
 }
+FEATURES: dict[str, tuple[Any, Sequence[str], str]] = {
+    "kill -9 of an environment, computing features": (faults.kill_environment, WORKER, "features"),
+    "kill -9 of both, computing features": (faults.kill_both, WORKER, "features"),
+    "SIGSTOP past the time limit, computing features": (faults.stop_past_the_limit, ("claimed", "writing"), "features"),
+    "pause, computing features": (faults.pause, ("claimed",), "extract"),
+}
+"""Those of a run with a frozen backbone; everything else may befall it, too."""
+
+KINDS |= FEATURES
 DISK = frozenset({"disk full", "disk full for a moment", "read-only remount"})
 FAKETIME = frozenset({"the machine's clock jumps"})
 OFTEN = {"committed": 12, "committing": 12, "invoking": 26, "writing": 60, "offered": 10, "offering": 10}
 """How many visits a small run pays to a point; to those not named, 25."""
+
+SELDOM = {"extract": 2, "combine": 8, "train": 14, "spare": 20}
+"""The same for kinds of tasks, and for files that are written over spares."""
+
+FROZEN_EVERY = 5
+"""One in so many random schedules has a frozen backbone."""
 
 
 def fault(name: str, chance: random.Random, *, point: str = "", count: int = 0) -> Fault:
@@ -58,7 +73,9 @@ def fault(name: str, chance: random.Random, *, point: str = "", count: int = 0) 
     course, points, kind = KINDS[name]
     how = ""
     point = point or chance.choice(list(points))
-    most = {"combine": 8, "train": 14, "spare": 20}.get(kind) or OFTEN.get(point, 25)
+    most = SELDOM.get(kind) or OFTEN.get(point, 25)
+    if kind == "features":
+        most = 20 if point == "writing" else 3
     if isinstance(course, str) and course in ("conductor", "worker", "machine"):
         course = faults.skew(course, chance.choice(JUMPS_S), chance.randint(3, 30))
     elif isinstance(course, str):
@@ -70,9 +87,22 @@ def fault(name: str, chance: random.Random, *, point: str = "", count: int = 0) 
     )
 
 
+def early(name: str, chance: random.Random) -> Fault:
+    """A fault of this name that strikes, as it comes early enough."""
+    match KINDS[name][2]:
+        case "features":
+            return fault(name, chance, point="writing", count=chance.randint(2, 20))
+        case "extract":
+            return fault(name, chance, count=chance.randint(1, 2))
+        case _:
+            return fault(name, chance, count=chance.randint(2, 6))
+
+
 def _fits(point: str, kind: str) -> Callable[[Visit], bool]:
     if kind == "spare":
         return lambda visit: visit.point == point and visit.spare
+    if kind == "features":
+        return lambda visit: visit.point == point and (visit.kind == "extract" or "/features/" in visit.path)
     return lambda visit: visit.point == point and kind in ("", visit.kind)
 
 
@@ -85,12 +115,20 @@ def possible() -> list[str]:
 def schedule(seed: int) -> tuple[Shape, list[Fault]]:
     """A run, and one to four faults; the name of the first goes round, so that all are tried as often."""
     chance = random.Random(seed)
-    names = possible()
+    names = [name for name in possible() if name not in FEATURES]
     first = names[seed % len(names)]
     chosen = [first, *chance.choices(names, k=chance.choice((0, 1, 1, 2, 3)))]
-    return shape_for(chosen, chance), [fault(name, chance) for name in chosen]
+    shape, planned = shape_for(chosen, chance), [fault(name, chance) for name in chosen]
+    if seed % FROZEN_EVERY == 0 and shape is SMALL:
+        return FROZEN, [*planned, fault(chance.choice(list(FEATURES)), chance)]
+    return shape, planned
 
 
 def shape_for(names: Sequence[str], chance: random.Random) -> Shape:
-    """A small run, and now and then a long one with large files: always where a spare is meant."""
+    """A small run, and now and then a long one with large files: always where a spare is meant.
+
+    With a backbone where a fault is one of its outputs.
+    """
+    if not FEATURES.keys().isdisjoint(names):
+        return FROZEN
     return LONG if any(KINDS[name][2] == "spare" for name in names) or chance.random() < 0.15 else SMALL

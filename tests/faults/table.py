@@ -13,11 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from faults.cloud_stage import CloudOutcome
-from faults.local_stage import LONG, SMALL, Fault, Shape, Stage, fault_free_digest
-from faults.schedules import fault, schedule, shape_for
+from faults.local_stage import FROZEN, LONG, SMALL, Fault, Shape, Stage, fault_free_digest
+from faults.schedules import early, schedule, shape_for
 
 SIDE_BY_SIDE = 3
 """A run waits most of its time."""
+
+
+SHAPES = {"small": SMALL, "long": LONG, "frozen": FROZEN}
 
 
 @dataclass
@@ -40,13 +43,13 @@ class Series:
         self._folder = folder or Path(tempfile.mkdtemp(prefix="lambdafit-faults-"))
         self._pool = ThreadPoolExecutor(SIDE_BY_SIDE)
         self._digests: dict[Shape, Future[str]] = {}
-        for name, shape in (("small", SMALL), ("long", LONG)):
+        for name, shape in SHAPES.items():
             self._digests[shape] = self._pool.submit(fault_free_digest, shape, self._folder / name)
 
     def close(self) -> None:
         """What has not begun is not played."""
         self._pool.shutdown(cancel_futures=True)
-        for shape in ("small", "long") if self._own else ():
+        for shape in SHAPES if self._own else ():
             shutil.rmtree(self._folder / shape, ignore_errors=True)
         if self._own and not any(self._folder.iterdir()):  # what went wrong is kept to be looked at
             self._folder.rmdir()
@@ -60,7 +63,7 @@ class Series:
         """These faults, early enough to strike."""
         chance = random.Random(" ".join(names))
         shape = shape_for(names, random.Random(1))
-        faults = [fault(name, chance, count=chance.randint(2, 6)) for name in names]
+        faults = [early(name, chance) for name in names]
         label = re.sub(r"\W+", "-", names[0])
         return self._pool.submit(self._play, label, shape, faults)
 

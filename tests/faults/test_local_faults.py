@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from faults.local_stage import SMALL, Stage, fault_free_digest, libfaketime
-from faults.schedules import KINDS, fault, possible
+from faults.schedules import FEATURES, KINDS, fault, possible
 from faults.table import Played, Series
 
 TESTS = Path(__file__).parents[1]
@@ -30,10 +30,11 @@ SEEDS = (3, 18, 27, 30, 37, 43, 50, 57, 75, 88, 101, 140)
 def series(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str | int, Future[Played]]]:
     """All of them, two named ones in a run, and runs side by side: a run waits much of its time."""
     played = Series(tmp_path_factory.mktemp("faults"))
-    names = possible()
+    names = [name for name in possible() if name not in FEATURES]
     half = (len(names) + 1) // 2
     pairs = [(name, *names[index + half : index + half + 1]) for index, name in enumerate(names[:half])]
     named = {name: future for pair in pairs for future in [played.named(*pair)] for name in pair}
+    named |= {name: played.named(name) for name in FEATURES}
     yield {**named, **{seed: played.random(seed) for seed in SEEDS}}
     played.close()
 

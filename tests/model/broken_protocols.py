@@ -13,7 +13,7 @@ from contracts.records import FileRef, Report, Run, Task, TaskKey
 from contracts.settings import RunSettings
 from model.abstract_work import TORN, origin_named
 from model.model_state import Bounds, StoreView
-from runs import combine, decide, execute, paths, stages, train, transitions
+from runs import combine, decide, execute, extract, paths, stages, train, transitions
 from runs.execute import Execution
 from training.combine import Update
 
@@ -175,6 +175,28 @@ def obsolete_offers(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(decide, "_on_offer", lambda run, task: task.status == "OFFERED")
 
 
+def some_blocks(patch: pytest.MonkeyPatch) -> None:
+    """The outputs of the backbone are joined when the first worker has computed its own."""
+    original = stages.required_tasks
+
+    def required_tasks(run: Run) -> list[TaskKey]:
+        return original(run)[:1] if run.phase == "EXTRACTING" else original(run)
+
+    everywhere(patch, original, required_tasks)
+
+
+def paused_blocks(patch: pytest.MonkeyPatch) -> None:
+    """Who goes on after a pause reports its own blocks alone."""
+    original = extract.extract
+
+    def of_this_attempt(execution: Execution, trainer: Any) -> Report:
+        report = original(execution, trainer)
+        before = len(execution.task.resume.facts["digests"]) if execution.task.resume else 0
+        return replace(report, facts=report.facts | {"digests": report.facts["digests"][before:]})
+
+    patch.setattr(extract, "extract", of_this_attempt)
+
+
 def within(*kinds: str, faults: int = 1, **more: Any) -> Bounds:
     return Bounds(faults if kinds else 0, frozenset(kinds), **more)
 
@@ -194,5 +216,9 @@ BROKEN = [
     Broken("refused files stay", files_stay, within("slow execution", from_round=2), "nothing else is left"),
     Broken("expired claims stay", claims_for_ever, within("crash"), "never ends"),
     Broken("late slices accepted", left_behind, within("tear", from_round=2), "nothing else is left"),
+    Broken("joined before all is computed", some_blocks, within(rounds=1, backbone=True), "finds what it needs"),
+    Broken(
+        "blocks before a pause lost", paused_blocks, within("pause", rounds=1, backbone=True), "finds what it needs"
+    ),
     Broken("obsolete slices offered again", obsolete_offers, within("tear", from_round=2), "an attempt that never ran"),
 ]

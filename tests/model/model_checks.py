@@ -8,6 +8,7 @@ from model.model_moment import Moment
 from model.model_state import Bounds, State, Tables
 from runs import paths, stages
 from runs.execute import Execution
+from training import feature_blocks
 
 
 class Violation(AssertionError):
@@ -78,10 +79,18 @@ class Checks:
             hold(same, "a committed round's parameters never change")
         if record is not None:
             self._committed(moment, before, record)
+        if run.plan is not None and before.plan is None and run.settings.backbone_digest:
+            self._joined(moment, run)
         if run.status == "FINISHED":
             model = moment.files.contents.get(paths.model_path(run.run_id, "keras"))
             text = ",".join(origin_named(ref).writer for ref in run.parameters)
             hold(run.results["parameters_sha256"] == text == model, "the model is that of the last round")
+
+    def _joined(self, moment: Moment, run: Run) -> None:
+        folder = feature_blocks.backbone_folder(run.data_facts, run.settings.backbone_digest)
+        hold(f"{folder}/meta.json" in moment.files.contents, "the outputs of the backbone are there before training")
+        wanted = [str(block) for block in feature_blocks.plan_blocks(run.data_facts)]
+        hold(run.feature_facts["files"]["joined"] == wanted, "every block is joined, once and in order")
 
     def _committed(self, moment: Moment, before: Run, record: RoundRecord) -> None:
         slices = [origin_named(ref) for ref in record.parameters]
@@ -147,6 +156,10 @@ class Checks:
         kept = {ref.path for ref in named if ref is not None}
         kept |= {paths.model_path(run.run_id, "keras"), paths.report_path(run.run_id)}
         hold(kept <= set(files), "what a finished run names is there")
+        if folder := run.feature_facts.get("folder"):
+            kept.add(f"{folder}/meta.json")
+            # Who was slow may store a block once more: it is what any other run would store there, too.
+            kept |= {path for path in files if path.startswith(f"{folder}/blocks/")}
         left = set(files) - kept
         if "crash" not in self._bounds.kinds:  # which may leave what was written after the clearing-up
             hold(not left, f"nothing else is left of a finished run: {sorted(left)}")

@@ -12,6 +12,7 @@ import msgspec
 
 from contracts.records import RoundRecord, Run, Task, TaskKey
 from contracts.settings import RunSettings
+from model.abstract_work import DIGEST
 
 RUN_ID = "r-model"
 NOW_S = 1000.0
@@ -24,6 +25,7 @@ class Bounds(NamedTuple):
         faults: how many faults a path may have, of whichever `kinds`.
         rounds: of the run.
         from_round: all goes well before this round.
+        backbone: whether the outputs of a frozen one are computed first.
     """
 
     faults: int
@@ -31,6 +33,7 @@ class Bounds(NamedTuple):
     rounds: int = 2
     from_round: int = 0
     reconcilers: int = 2
+    backbone: bool = False
 
     def settings(self) -> RunSettings:
         """Two workers, two slices, more attempts than faults: so no run may fail."""
@@ -44,6 +47,7 @@ class Bounds(NamedTuple):
             steps_per_round=2,
             validate_every_rounds=1,
             slices=2,
+            backbone_digest=DIGEST if self.backbone else "",
             concurrency=2,
             in_flight_per_place=1,
             time_limit_s=10.0,

@@ -21,7 +21,7 @@ from model.abstract_work import DATA_FACTS, TORN, AbstractTrainer, working
 from model.model_checks import Checks
 from model.model_moment import Moment
 from model.model_state import RUN_ID, Bounds, Running, State, Tables, WriteRun, WriteTask
-from runs import combine, control, decide, execute, prepare, reconcile, stages, train
+from runs import combine, control, decide, execute, extract, prepare, reconcile, stages, train
 from runs.code_version import code_version
 
 EXPIRED = 0.0
@@ -57,6 +57,7 @@ class Steps:
         trainer = AbstractTrainer()
         self._work: dict[str, execute.Work] = {
             "prepare": partial(prepare.prepare, prepare_data=lambda run: dict(DATA_FACTS)),
+            "extract": lambda execution: extract.extract(execution, trainer),  # type: ignore[arg-type]
             "initialise": lambda execution: train.initialise(execution, trainer),  # type: ignore[arg-type]
             "train": lambda execution: train.train(execution, trainer),  # type: ignore[arg-type]
             "evaluate": lambda execution: train.evaluate(execution, trainer),  # type: ignore[arg-type]
@@ -147,7 +148,7 @@ class Steps:
                 ("crashes", "crash", lambda moment: None),
                 ("crashes, heard", "crash", partial(self._heard_crash, running=running)),
             ]
-            if running.at == "claimed" and running.key.kind == "train":
+            if running.at == "claimed" and running.key.kind in ("train", "extract"):
                 steps.append(
                     ("goes on, in a hurry", "pause", partial(self._go_on, state=state, number=number, hurried=True))
                 )

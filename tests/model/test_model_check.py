@@ -70,6 +70,11 @@ def test_any_two_faults_while_the_run_is_evaluated_and_cleared(explored: Explore
     explored(Bounds(max(2, FAULTS), EVERY_KIND - {"tear", "pause"}, from_round=3))
 
 
+def test_a_backbones_outputs_are_computed_first(explored: Explore) -> None:
+    found = explored(Bounds(FAULTS, EVERY_KIND - {"tear"}, rounds=1, backbone=True))
+    assert found.stages["RUNNING/EXTRACTING/0/1"]
+
+
 def test_clearing_up_beside_a_round(explored: Explore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stages, "CLEAR_EVERY_ROUNDS", 1)
     found = explored(Bounds(1, frozenset({"slow execution", "tear"}), rounds=3, from_round=3, reconcilers=1))
