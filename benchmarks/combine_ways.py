@@ -63,8 +63,13 @@ class Kept:
 
 
 def lambdafit(part: Slice, kept: Kept) -> Vector:
-    """The combine task's own."""
+    """The combine task's own, on one machine."""
     return _average(part, part.refs)
+
+
+def lambdafit_read(part: Slice, kept: Kept) -> Vector:
+    """The same on a network file system: the updates are read, not mapped."""
+    return _average(part, part.refs, give_views=False)
 
 
 def lambdafit_bfloat16(part: Slice, kept: Kept) -> Vector:
@@ -145,6 +150,7 @@ def unpickled(part: Slice, kept: Kept) -> Vector:
 WAYS: dict[str, Callable[[Slice, Kept], Vector]] = {
     "lambdafit": lambdafit,
     "lambdafit, with the write": lambdafit_written,
+    "lambdafit, read, as on a network's files": lambdafit_read,
     "lambdafit, bfloat16": lambdafit_bfloat16,
     "limit: mapped memory, added in place": mapped_before,
     "mapped anew, added in place": mapped,
@@ -174,8 +180,8 @@ def serve(channel: Connection) -> None:
         del mean
 
 
-def _average(part: Slice, refs: Sequence[FileRef]) -> Vector:
-    files = MeteredFiles(FolderFiles(Path(part.folder)))
+def _average(part: Slice, refs: Sequence[FileRef], *, give_views: bool = True) -> Vector:
+    files = MeteredFiles(FolderFiles(Path(part.folder), give_views=give_views))
     updates = [Update(index, ref, 1, "nonce") for index, ref in enumerate(refs)]
     with metering():
         return average_slice(files, updates, part.bounds, part.index)

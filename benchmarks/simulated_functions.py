@@ -108,6 +108,9 @@ class PacedFile:
         self._file.read_into(offset, buffer)
         self._pace.move(memoryview(buffer).nbytes)
 
+    def view(self, offset: int, size: int) -> memoryview | None:
+        """See `OpenFile.view`: a network's bytes do not lie here."""
+
 
 class PacedFiles:
     """Implements `contracts.ports.SharedFiles` around another: one function's view of it."""

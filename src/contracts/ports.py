@@ -164,6 +164,15 @@ class OpenFile(Protocol):
             TornFile: the file is too short.
         """
 
+    def view(self, offset: int, size: int) -> memoryview | None:
+        """`size` bytes from `offset` on as they lie in memory, until the file is closed; None: they must be read.
+
+        What was checked there is looked at once more when it is used: nobody whose word still counts may see it change.
+
+        Raises:
+            TornFile: the file is too short.
+        """
+
 
 class SharedFiles(Protocol):
     """One folder that all functions of a run see. Paths are relative to it, with forward slashes.

@@ -32,7 +32,8 @@ class FunctionEnvironment(msgspec.Struct, frozen=True, kw_only=True):
         threads: of TensorFlow in one execution environment.
         table: the DynamoDB table; without one the store is SQLite in `home`.
         shared: the root of the shared files: the file system's mount; by default in `home`.
-        spares: on one machine, let new files overwrite those that were removed (`stores.shared_files`).
+        spares: on one machine, let new files overwrite those that were removed, and map what is combined
+            (`stores.shared_files`).
         bucket: the S3 bucket of data sets, recipes, libraries and exports.
         libraries: where TensorFlow is: empty where it is installed, `s3`, `efs`, or the path of an archive.
         libraries_digest: of the archive that the stack was deployed with: no other is taken from `s3` or `efs`; empty:

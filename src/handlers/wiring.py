@@ -125,7 +125,8 @@ def services() -> Services:
     """The ports of this execution environment: made once, kept warm."""
     known = environment()
     store = _dynamo_store(known) if known.table else SqliteStore(known.store_file)
-    files = FolderFiles(known.shared_folder, keep_spares=known.spares and not known.table)
+    on_one_machine = known.spares and not known.table
+    files = FolderFiles(known.shared_folder, keep_spares=on_one_machine, give_views=on_one_machine)
     return Services(store, store, files, _invoker(known), SystemClock(), SystemRandomness())
 
 

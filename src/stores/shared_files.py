@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import mmap
 import os
 import secrets
 import shutil
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -16,13 +18,21 @@ from contracts.identifiers import check_relative_path
 from stores.private_folders import make_private_folder
 from stores.spare_files import FILE_MODE, TEMPORARY_SUFFIX, SpareFiles
 
+# The map needs no descriptor of its own, which Python otherwise makes.
+_MAP_OPTIONS: dict[str, bool] = {"trackfd": False} if sys.version_info >= (3, 13) else {}
+
 
 class OpenDescriptor:
-    """Implements `contracts.ports.OpenFile`."""
+    """Implements `contracts.ports.OpenFile`.
 
-    def __init__(self, path: str, descriptor: int) -> None:
+    Args:
+        gives_views: whether it may be mapped.
+    """
+
+    def __init__(self, path: str, descriptor: int, *, gives_views: bool = False) -> None:
         self._path = path
         self._descriptor = descriptor
+        self._gives_views = gives_views
 
     def __enter__(self) -> Self:
         return self
@@ -37,8 +47,27 @@ class OpenDescriptor:
         while done < len(view):
             count = os.preadv(self._descriptor, [view[done:]], offset + done)
             if count == 0:
-                raise TornFile(self._path, f"it ends at byte {offset + done}", f"at least {offset + len(view)} bytes")
+                raise self._too_short(offset + done, offset + len(view))
             done += count
+
+    def view(self, offset: int, size: int) -> memoryview | None:
+        """See `OpenFile.view`: mapped, and unmapped when the last who holds it lets go."""
+        if not self._gives_views or size <= 0:
+            return None
+        length = os.fstat(self._descriptor).st_size
+        if length < offset + size:
+            raise self._too_short(length, offset + size)
+        begin = offset - offset % mmap.ALLOCATIONGRANULARITY
+        try:
+            whole = mmap.mmap(
+                self._descriptor, offset + size - begin, prot=mmap.PROT_READ, offset=begin, **_MAP_OPTIONS
+            )
+        except OSError:  # a file system without maps, or too many of them
+            return None
+        return memoryview(whole)[offset - begin :]
+
+    def _too_short(self, length: int, wanted: int) -> TornFile:
+        return TornFile(self._path, f"it ends at byte {length}", f"at least {wanted} bytes")
 
 
 class FolderFiles:
@@ -49,12 +78,15 @@ class FolderFiles:
         keep_spares: let large files that are removed be overwritten by later ones. For one machine's engine alone, and
             it gives them up when it ends: on a network file system another client may answer from what it has
             cached of the file that was.
+        give_views: let open files be mapped, which saves copying them. For one machine alone, too: on a network file
+            system a page that cannot be fetched ends the process, where a read would be an error.
     """
 
-    def __init__(self, root: Path, *, keep_spares: bool = False) -> None:
+    def __init__(self, root: Path, *, keep_spares: bool = False, give_views: bool = False) -> None:
         self._root = root.resolve()
         self._spares = SpareFiles(self._root)
         self._keep_spares = keep_spares
+        self._give_views = give_views
 
     def write(self, path: str, buffers: Iterable[Any], *, durable: bool) -> int:
         """See `SharedFiles.write`."""
@@ -112,9 +144,10 @@ class FolderFiles:
     def open(self, path: str) -> OpenDescriptor:
         """See `SharedFiles.open`."""
         try:
-            return OpenDescriptor(path, os.open(self._resolve(path), os.O_RDONLY))
+            descriptor = os.open(self._resolve(path), os.O_RDONLY)
         except FileNotFoundError:
             raise TornFile(path, "there is no such file", "one") from None
+        return OpenDescriptor(path, descriptor, gives_views=self._give_views)
 
     def read_into(self, path: str, offset: int, buffer: Any) -> None:
         """See `SharedFiles.read_into`."""

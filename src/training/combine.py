@@ -20,7 +20,7 @@ from training.vector_files import UPDATE_TYPES, PartReader, Vector
 BLOCK_BYTES = 3 << 16
 """Of the sum at once: with a block of an update it stays in a core's second-level cache, and each call is worth it."""
 
-OPEN_SHARE = 0.5
+OPEN_SHARE = 0.4
 """Of the descriptors that a process may have, how many open updates may take. Lambda allows 1,024, some laptops 256."""
 
 
@@ -67,7 +67,7 @@ def average_slice(files: SharedFiles, updates: Sequence[Update], bounds: Sequenc
     low, high = bounds[slice_index], bounds[slice_index + 1]
     total = np.empty(high - low, dtype="float32" if stored == BFLOAT16 else stored)  # (slice,)
     with ExitStack() as files_open:
-        readers = _open_parts(files, updates, slice_index, low, files_open)
+        readers = _open_parts(files, updates, slice_index, (low, high), files_open)
         finite = _sum(readers, weights, scale, total)
         _check_parts(updates, readers)
     if not finite:
@@ -110,18 +110,30 @@ def _sum(readers: Sequence[PartReader], weights: Sequence[float], scale: float, 
     finite = True
     for start in range(0, total.size, block_values):
         target = total[start : start + block_values]  # (block,)
-        block = buffer[: target.size]
-        part = target  # the first one is read into its place
-        for reader, factor in weighed:
-            reader.read_next(part)
-            if factor is not None:
-                part *= factor
-            if part is block:
-                target += part
-            part = block
+        _sum_block(weighed, target, buffer[: target.size])
         target *= last
         finite = finite and _is_finite(target)
     return finite
+
+
+def _sum_block(weighed: Sequence[tuple[PartReader, Any]], target: Vector, buffer: Vector) -> None:
+    """Fill `target`, of shape (block,), with the sum of every reader's next values, each times its factor.
+
+    Args:
+        weighed: None as a factor is 1.
+        buffer: shape (block,), to be written to.
+    """
+    (first, factor), *others = weighed
+    total = first.next_block(target)
+    if factor is not None:
+        total = np.multiply(total, factor, out=target)
+    for reader, weight in others:
+        block = reader.next_block(buffer)
+        if weight is not None:
+            block = np.multiply(block, weight, out=buffer)
+        total = np.add(total, block, out=target)
+    if total is not target:
+        np.copyto(target, total)
 
 
 def _is_finite(block: Vector) -> bool:
@@ -131,7 +143,7 @@ def _is_finite(block: Vector) -> bool:
 
 
 def _open_parts(
-    files: SharedFiles, updates: Sequence[Update], slice_index: int, low: int, files_open: ExitStack
+    files: SharedFiles, updates: Sequence[Update], slice_index: int, stretch: tuple[int, int], files_open: ExitStack
 ) -> list[PartReader]:
     """Every update's part, open; all that cannot be read to its end are named at once."""
     readers: list[PartReader] = []
@@ -144,7 +156,7 @@ def _open_parts(
             if len(readers) < most_open:
                 file = files_open.enter_context(files.open(update.file.path))
             file.read_into(update.file.bytes - 1, bytearray(1))
-            readers.append(PartReader(file, update.file, slice_index, low, halves))
+            readers.append(PartReader(file, update.file, slice_index, *stretch, halves))
     torn.raise_if_any()
     return readers
 
@@ -171,6 +183,10 @@ class _OpenedEachTime:
     def read_into(self, offset: int, buffer: Any) -> None:
         """See `OpenFile.read_into`."""
         self._files.read_into(self._path, offset, buffer)
+
+    def view(self, _offset: int, _size: int) -> memoryview | None:
+        """None."""
+        return None
 
 
 def _check_parts(updates: Sequence[Update], readers: Sequence[PartReader]) -> None:

@@ -1,7 +1,6 @@
 """Flat vectors on the shared files: `.npy`, with a digest for every slice of them.
 
 A slice can be read and checked without reading the rest, so a combine task touches just the bytes it reduces.
-Files are read, not mapped: on a network file system a file that is cleared under a map is a SIGBUS.
 """
 
 from __future__ import annotations
@@ -104,39 +103,47 @@ class NewestVector:
 
 
 class PartReader:
-    """One part of a stored vector, read forwards block by block and hashed on the way.
+    """One part of a stored vector, forwards block by block and hashed on the way; mapped where the file allows it.
 
     Args:
         file: the open file of `ref`.
-        part: which of its digests covers values `low` … .
+        part: which of its digests covers values `low` … `high` - 1.
         halves: where blocks of bfloat16 are read into, as long as the largest; may serve many readers.
     """
 
-    def __init__(self, file: OpenFile, ref: FileRef, part: int, low: int, halves: Halves | None = None) -> None:
+    def __init__(
+        self, file: OpenFile, ref: FileRef, part: int, low: int, high: int, halves: Halves | None = None
+    ) -> None:
+        stored = stored_type(ref.dtype)
         self._file = file
         self._ref = ref
         self._part = part
-        self._offset = len(npy_header(ref.dtype, ref.count)) + low * stored_type(ref.dtype).itemsize
+        self._offset = len(npy_header(ref.dtype, ref.count)) + low * stored.itemsize
         self._digest = xxhash.xxh3_128()
         self._halves = halves if ref.dtype == BFLOAT16 else None
+        view = file.view(self._offset, (high - low) * stored.itemsize)
+        self._mapped = None if view is None else np.frombuffer(view, dtype=stored)  # (high - low,)
+        self._at = 0
 
-    def read_next(self, block: Vector) -> None:
-        """Fill `block`, of shape (block,), with the next values; float32 where the file holds bfloat16.
+    def next_block(self, buffer: Vector) -> Vector:
+        """The next values, as many as `buffer` has; float32 where the file holds bfloat16.
 
+        Args:
+            buffer: shape (block,); they may be read into it.
+        Returns:
+            shape (block,): `buffer`, or the values where they lie, which cannot be written to.
         Raises:
             TornFile: the file is too short.
         """
-        if self._halves is None:
-            self._read(block)
+        if self._mapped is not None:
+            stored = self._mapped[self._at : self._at + buffer.size]
+            self._at += buffer.size
         else:
-            halves = self._halves[: block.size]
-            self._read(halves)
-            from_bfloat16(halves, out=block)
-
-    def _read(self, stored: Vector | Halves) -> None:
-        self._file.read_into(self._offset, stored)
+            stored = buffer if self._halves is None else self._halves[: buffer.size]
+            self._file.read_into(self._offset, stored)
+            self._offset += stored.nbytes
         self._digest.update(stored)
-        self._offset += stored.nbytes
+        return stored if self._halves is None else from_bfloat16(stored, out=buffer)
 
     def check(self) -> None:
         """Once all is read. Nothing that was read may be used before this has returned.

@@ -16,16 +16,14 @@ from stores import spare_files
 from stores.shared_files import FolderFiles
 
 
-@pytest.fixture(params=["folder", "folder with spares", "memory", "memory with spares"])
+@pytest.fixture(params=["folder", "folder with spares and views", "memory", "memory with spares and views"])
 def files(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SharedFiles:
     monkeypatch.setattr(spare_files, "MIN_BYTES", 1)
     place, _, spares = request.param.partition(" ")
-    keep_spares = bool(spares)
-    return (
-        FolderFiles(tmp_path / "shared", keep_spares=keep_spares)
-        if place == "folder"
-        else MemoryFiles(keep_spares=keep_spares)
-    )
+    on_one_machine = bool(spares)
+    if place == "folder":
+        return FolderFiles(tmp_path / "shared", keep_spares=on_one_machine, give_views=on_one_machine)
+    return MemoryFiles(keep_spares=on_one_machine, gives_views=on_one_machine)
 
 
 @pytest.mark.parametrize("durable", [True, False])
@@ -53,6 +51,26 @@ def test_an_open_file_is_read_in_any_order_and_outlives_its_name(files: SharedFi
             file.read_into(9, buffer)
     with pytest.raises(TornFile):
         files.open("a")
+
+
+@pytest.mark.parametrize(("offset", "size"), [(0, 10_000), (3, 9_997), (8_192, 100), (4_095, 2), (9_999, 1)])
+def test_a_view_shows_what_would_be_read(files: SharedFiles, offset: int, size: int) -> None:
+    content = np.random.default_rng(1).bytes(10_000)
+    files.write("a", [content], durable=False)
+    with files.open("a") as file:
+        view = file.view(offset, size)
+        assert view is None or (view.readonly and bytes(view) == content[offset : offset + size])
+
+
+def test_nothing_beyond_a_files_end_comes_into_view(files: SharedFiles) -> None:
+    files.write("a", [bytes(10)], durable=False)
+    with files.open("a") as file:
+        assert file.view(10, 0) in (None, b"")
+        for offset, size in ((0, 11), (10, 1), (9_000, 1)):
+            try:
+                assert file.view(offset, size) is None
+            except TornFile as error:
+                assert "byte 10" in str(error)
 
 
 def test_writing_again_replaces_the_whole_file(files: SharedFiles) -> None:

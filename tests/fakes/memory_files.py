@@ -19,12 +19,14 @@ class OpenContent:
     def __init__(self, path: str, content: bytes | bytearray, files: MemoryFiles) -> None:
         self._path, self._content, self._files = path, content, files
         self._as_opened = bytes(content) if files.keep_spares else b""
+        self._is_viewed = False
 
     def __enter__(self) -> OpenContent:
         return self
 
     def __exit__(self, *error: object) -> None:
-        return None
+        if self._is_viewed and self._files.contents.get(self._path) is not self._content:
+            self._files.cleared_in_view(self._path)
 
     def read_into(self, offset: int, buffer: Any) -> None:
         view = memoryview(buffer).cast("B")
@@ -33,6 +35,15 @@ class OpenContent:
             wanted = f"at least {offset + len(view)} bytes"
             raise TornFile(self._path, f"it ends at byte {offset + len(content)}", wanted)
         view[:] = content
+
+    def view(self, offset: int, size: int) -> memoryview | None:
+        if not self._files.gives_views:
+            return None
+        self._files._hook_while_open("before view")
+        if len(self._content) < offset + size:
+            raise TornFile(self._path, f"it ends at byte {len(self._content)}", f"at least {offset + size} bytes")
+        self._is_viewed = True
+        return memoryview(self._content).toreadonly()[offset : offset + size]
 
     def read(self, offset: int, count: int) -> bytes:
         """As many bytes as there are."""
@@ -54,15 +65,21 @@ class MemoryFiles:
     Args:
         keep_spares: removed files are overwritten in place by later ones of any size, durable ones included: more than
             a folder does. `late_looks` are the files that showed other bytes than when they were opened.
+        gives_views: open files can be seen as they lie in memory, and go on to be overwritten. `late_views` are those
+            that were removed before who saw them had closed them.
     """
 
-    def __init__(self, hook: Callable[[str], None] = no_hook, *, keep_spares: bool = False) -> None:
+    def __init__(
+        self, hook: Callable[[str], None] = no_hook, *, keep_spares: bool = False, gives_views: bool = False
+    ) -> None:
         self._hook = self._hook_while_open = hook
         self.keep_spares = keep_spares
+        self.gives_views = gives_views
         self.contents: dict[str, bytes | bytearray] = {}
         self.durable: set[str] = set()
         self.spares: list[bytearray] = []
         self.late_looks: list[str] = []
+        self.late_views: list[str] = []
 
     def write(self, path: str, buffers: Iterable[Any], *, durable: bool) -> int:
         check_relative_path(path)
@@ -74,15 +91,22 @@ class MemoryFiles:
         return len(content)
 
     def _over_a_spare(self, content: bytes) -> bytearray:
-        if not self.spares:
+        # What somebody has in view cannot change its length.
+        fit = [spare for spare in self.spares if not self.gives_views or len(spare) == len(content)]
+        if not fit:
             return bytearray(content)
-        spare = self.spares.pop()
+        spare = fit[-1]
+        self.spares = [other for other in self.spares if other is not spare]
         del spare[len(content) :]
         middle = len(content) // 2
         spare[:middle] = content[:middle]
         self._hook("half written")
         spare[middle:] = content[middle:]
         return spare
+
+    def cleared_in_view(self, path: str) -> None:
+        """Somebody closes a file that was removed while it was in view."""
+        self.late_views.append(path)
 
     def open(self, path: str) -> OpenContent:
         check_relative_path(path)

@@ -38,6 +38,7 @@ class Process:
     allowed: frozenset[str] = frozenset()
     read: set[str] = field(default_factory=set)
     wrong: str = ""
+    late_view: str = ""
     failed: bool = False
     error: LambdafitError | None = None
     claimed_turn: int = 0

@@ -19,6 +19,7 @@ class WatchedContent(OpenContent):
     def __init__(self, path: str, content: bytes | bytearray, files: SimulatedFiles) -> None:
         self._path, self._content, self._files, self._watched = path, content, files, files
         self._as_opened = bytes(content) if files.keep_spares else b""
+        self._is_viewed = False
 
     def read(self, offset: int, count: int) -> bytes:
         found = super().read(offset, count)
@@ -94,6 +95,10 @@ class SimulatedFiles(MemoryFiles):
                 self.spares.append(content)
         if gone:
             self._hook("after remove")
+
+    def cleared_in_view(self, path: str) -> None:
+        super().cleared_in_view(path)
+        self._watcher.cleared_in_view(path)
 
     def saw_wrong(self, path: str) -> None:
         """Somebody was shown other bytes than were written under this name."""

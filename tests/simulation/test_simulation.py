@@ -81,11 +81,12 @@ def test_what_an_evaluation_was_writing_when_it_was_killed_is_removed() -> None:
     assert left not in world.files.contents
 
 
-def late_readers(seed: int) -> World:
+def late_readers(seed: int, *, gives_views: bool = False) -> World:
     """A world without damaged files: each wrong byte comes from a spare, and whoever sees one has lost its claim."""
     shape = SHAPES[NAMES.index(("three workers, two slices", "two workers, cleared each round")[seed % 2])]
     facts = {"train_examples": shape.train_examples, "val_examples": shape.val_examples}
     world = World(seed, shape.settings, LATE, facts, expected=expected(shape.name), keep_spares=True, traces=False)
+    world.files.gives_views = gives_views
     with clearing_every(1):
         world.run()
         world.watch.check_end()
@@ -101,6 +102,26 @@ def test_what_a_late_reader_sees_reaches_no_decision() -> None:
         outcomes = {attempt.outcome for task in world.store.tasks.values() for attempt in task.history}
         assert "failed" not in outcomes, f"seed {seed}"
     assert late_looks >= {"updates", "parameters", "state"}
+
+
+def test_who_had_a_file_in_view_when_it_was_removed_is_not_believed() -> None:
+    """What it checked may have changed before it was added up."""
+    late_views = 0
+    for seed in range(LATE_SEEDS):
+        world = late_readers(seed, gives_views=True)
+        late_views += len(world.files.late_views)
+        assert {record.generation for record in world.store.rounds.values()} <= {1}
+    assert late_views >= LATE_SEEDS
+
+
+@pytest.mark.parametrize("name", ["a report's nonce is not looked at", "clearing up stays one round behind"])
+def test_each_line_behind_a_late_view_is_needed(name: str) -> None:
+    for shape in NAMES:
+        expected(shape)
+    with mutated(name), pytest.raises(Violation) as violation:
+        for seed in range(LATE_SEEDS):
+            late_readers(seed, gives_views=True)
+    print(f"{name}: {violation.value}")
 
 
 @pytest.mark.parametrize(

@@ -106,6 +106,7 @@ class Watch:
         expect(len(named) == 1, "only the current claim reports", new.key, outcome, named)
         if report is not None:
             expect(not process.wrong, "what read wrong bytes is not accepted", new.key)
+            expect(not process.late_view, "what had removed files in view is not accepted", new.key)
             written = all(ref.path in self.world.files.written for ref in report.outputs.values())
             expect(written, "a report names files that were written", new.key)
         if outcome == "done" and new.key.kind == "clear" and new.key.index == FINAL_CLEAR_INDEX:
@@ -183,6 +184,11 @@ class Watch:
         """Somebody was shown other bytes than were written: from here on it may say that, and nothing else."""
         if self.world.current is not None:
             self.world.current.wrong = path
+
+    def cleared_in_view(self, path: str) -> None:
+        """Somebody had a file in view that was removed: what it saw may have changed after it was checked."""
+        if self.world.current is not None:
+            self.world.current.late_view = path
 
     def writes(self, path: str) -> None:
         """Somebody begins to write a file."""
