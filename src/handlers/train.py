@@ -41,4 +41,6 @@ def handler(event: Mapping[str, Any], context: wiring.LambdaContext) -> dict[str
     if is_warm_up(event):
         return warm_up(event, TRAINER, INIT)
     deadline = wiring.ContextDeadline(context)
-    return execute(parse_task(event), wiring.services(), deadline, context.aws_request_id, WORK, INIT.take())
+    message = parse_task(event)
+    before = (INIT.take(), INIT.take_transfer(message.key.kind))
+    return execute(message, wiring.services(), deadline, context.aws_request_id, WORK, *before)

@@ -22,7 +22,7 @@ def warm_up(event: Mapping[str, Any], trainer: WarmTrainer, init: wiring.Init) -
     """Load what the run needs.
 
     Args:
-        init: is told where the time went; the next task's record takes it over.
+        init: is told where the time went, and what was read; the next task's record takes it over.
     Returns:
         what happened, for the log: nobody acts on it.
     Raises:
@@ -35,7 +35,7 @@ def warm_up(event: Mapping[str, Any], trainer: WarmTrainer, init: wiring.Init) -
         run = wiring.services().store.load_run(run_id)
         if run.ended:
             return answer | {"outcome": "left", "why": f"the run is {run.status}"}
-        with init.span("build"):
+        with init.span("build"), init.metering():
             ready.warm_up(run)
     except Exception as error:  # noqa: BLE001 - see above
         logger.warning("not ready for run %s: %s", run_id, error)

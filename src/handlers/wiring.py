@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from contracts.errors import InvalidSetting, InvocationFailed, LambdafitError
 from contracts.ports import Invoker, Objects
-from contracts.records import Span
+from contracts.records import Span, TaskKind, Transfer
 from handlers.environment import FunctionEnvironment, read_environment
 from runs.services import Services
+from runs.transfer import NOTHING, metering, total
 from stores.shared_files import FolderFiles
 from stores.sqlite import SqliteStore
 
@@ -35,6 +36,7 @@ class Init:
 
     def __init__(self) -> None:
         self._spans: tuple[Span, ...] = (Span(name="init", start_s=IMPORTED_AT, end_s=time.time()),)
+        self._transfer = NOTHING
 
     @contextmanager
     def span(self, name: str) -> Iterator[None]:
@@ -49,6 +51,22 @@ class Init:
         """The spans since the last task."""
         spans, self._spans = self._spans, ()
         return spans
+
+    @contextmanager
+    def metering(self) -> Iterator[None]:
+        """Measure what is read meanwhile, too."""
+        with metering() as meter:
+            try:
+                yield
+            finally:
+                self._transfer = total([self._transfer, meter.transfer])
+
+    def take_transfer(self, kind: TaskKind) -> Transfer:
+        """What was read since the last train task, for a train task alone: it is held back for that kind."""
+        if kind != "train":
+            return NOTHING
+        transfer, self._transfer = self._transfer, NOTHING
+        return transfer
 
 
 class LambdaContext(Protocol):

@@ -13,12 +13,12 @@ from msgspec.structs import replace
 from contracts.errors import CodeChanged, InvalidMessage, Refused, RunNotFound, unexpected
 from contracts.messages import NEWEST_RUN, TaskMessage
 from contracts.ports import Deadline
-from contracts.records import FileRef, Report, Run, Span, SpanBatch, Task
+from contracts.records import FileRef, Report, Run, Span, SpanBatch, Task, Transfer
 from runs import transitions
 from runs.code_version import code_version
 from runs.services import Services
 from runs.stages import required_tasks
-from runs.transfer import metering, most
+from runs.transfer import NOTHING, metering, most, total
 
 logger = logging.getLogger(__name__)
 
@@ -91,6 +91,7 @@ def execute(
     request_id: str,
     work: Mapping[str, Work],
     before: Sequence[Span] = (),
+    moved_before: Transfer = NOTHING,
 ) -> dict[str, Any]:
     """Claim the task, do it, report.
 
@@ -100,6 +101,7 @@ def execute(
     Args:
         work: for each kind of task that this function does, how.
         before: what took time before this invocation, and on its account.
+        moved_before: likewise, through the shared files.
     Returns:
         what happened, for the log: nobody acts on it.
     Raises:
@@ -115,7 +117,7 @@ def execute(
     try:
         with metering() as meter:
             report = _done(execution, work[execution.task.key.kind])
-        report = replace(report, transfer=meter.transfer)
+        report = replace(report, transfer=total([moved_before, meter.transfer]))
     except Refused as refusal:
         _discard(execution)
         return {"run_id": execution.run.run_id, "task": str(message.key), "outcome": "left", "why": str(refusal)}

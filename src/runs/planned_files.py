@@ -143,13 +143,6 @@ class PlannedFiles:
         return total - labels, labels
 
 
-def total(moved: Sequence[Transfer]) -> Transfer:
-    """All together."""
-    return Transfer(
-        read_bytes=sum(one.read_bytes for one in moved), written_bytes=sum(one.written_bytes for one in moved)
-    )
-
-
 def _read(count: int) -> int:
     """A file that is opened and read at once."""
     return METADATA_BYTES + metered_bytes(count)

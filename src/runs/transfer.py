@@ -44,6 +44,14 @@ def metered_bytes(count: int) -> int:
     return max(LEAST_DATA_BYTES, -(-count // DATA_STEP_BYTES) * DATA_STEP_BYTES)
 
 
+def total(moved: Iterable[Transfer]) -> Transfer:
+    """All together."""
+    read, written = 0, 0
+    for one in moved:
+        read, written = read + one.read_bytes, written + one.written_bytes
+    return Transfer(read_bytes=read, written_bytes=written)
+
+
 class TransferMeter:
     """Adds up what one execution reads and writes."""
 

@@ -11,12 +11,13 @@ from runs.bill import POLLS_PER_S, cold_start_gets, function_use, light_function
 from runs.growth import MEGABYTE, Growth
 from runs.growth_measured import MEASURED
 from runs.half_updates import update_bytes
-from runs.planned_files import PlannedFiles, total
+from runs.planned_files import PlannedFiles
 from runs.planned_records import PlannedRecords
 from runs.price_list import BYTES_PER_GB
 from runs.sizes import AWS, Sizes, Speeds, StepTime
 from runs.slices import slice_count
 from runs.table_units import TableUnits
+from runs.transfer import total
 from runs.usage import MONTH_S, RANGE_BYTES, Usage
 from training.shards import is_validation_round
 

@@ -19,6 +19,7 @@ from handlers.lambda_invoker import LambdaInvoker
 from handlers.warm_up import warm_up
 from runs.reconcile import reconcile
 from runs.services import Services
+from runs.transfer import METADATA_BYTES, NOTHING, metered_bytes
 
 Spans = Callable[[str], AbstractContextManager[None]]
 
@@ -84,6 +85,22 @@ def test_the_environment_loads_what_the_run_needs_and_the_next_task_tells_where_
     assert (answer["outcome"], trainer.runs) == ("done", [RUN_ID])
     assert [span.name for span in init.take()] == ["init", "libraries", "build"]
     assert init.take() == ()
+
+
+def test_what_it_reads_is_on_the_account_of_the_first_train_task(services: Services) -> None:
+    """Data that a warm-up has read are billed as if that task had read them; others hold nothing back for them."""
+
+    class Reading(Ready):
+        def warm_up(self, run: Run) -> None:
+            services.files.write("x_train.npy", [bytes(100_000)], durable=False)
+            services.files.read("x_train.npy")
+
+    services.store.create_run(make_run())
+    init = wiring.Init()
+    warm_up(warm_up_event(RUN_ID), Reading(), init)  # type: ignore[arg-type]
+    assert init.take_transfer("initialise") == NOTHING
+    assert init.take_transfer("train").read_bytes == METADATA_BYTES + metered_bytes(100_000)
+    assert init.take_transfer("train") == NOTHING
 
 
 @pytest.mark.parametrize("problem", [LibrariesMissing("somewhere", "nothing is there"), MemoryError("too large")])
