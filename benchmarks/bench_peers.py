@@ -3,9 +3,9 @@
 All train the same model with the same optimizer, data and batch of a step on all processors: `keras.Model.fit` with
 TensorFlow's own threads; two processes under MultiWorkerMirroredStrategy; Ray Train with two workers. They take turns.
 A peer's time is that of its first epoch whose test accuracy is as wanted, which is its last: looking at the test set is
-not counted, and no peer validates. lambdafit's is stricter: the wall time of the whole process, validations and the
-test included, of a run of `--our-epochs` at whose end the test accuracy is as wanted; where it is not, the goal is
-missed.
+not counted, and no peer validates. lambdafit tells its test accuracy when it ends, so runs of 8, 9, 10 … epochs are made,
+with the same seed, until one is as good; its time is that run's whole wall time, to the process's exit, validations
+and the test included. Where none is, the goals are missed.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def run_one(name: str, options: argparse.Namespace, seed: int) -> dict[str, Any]
         ChildFailed: it did not end well or in time.
     """
     if name == OURS:
-        return fit_runs.run_lambdafit(options, seed)
+        return run_ours(options, seed)
     until = ("--until-accuracy", str(options.accuracy))
     if name == FIT:
         return fit_runs.run_fit(options, seed, *FIT_OPTIONS, *until)
@@ -49,12 +49,29 @@ def run_one(name: str, options: argparse.Namespace, seed: int) -> dict[str, Any]
     return fit_runs.run_peer([python, str(HERE / "peers" / script), *arguments], own, options.timeout_s)
 
 
+def run_ours(options: argparse.Namespace, seed: int) -> dict[str, Any]:
+    """The shortest run that is as accurate as wanted, else the last; `tries` tells of all.
+
+    Raises:
+        ChildFailed: one did not end well or in time.
+    """
+    tries: list[dict[str, float]] = []
+    run: dict[str, Any] = {}
+    for epochs in options.our_epochs:
+        run = fit_runs.run_lambdafit(argparse.Namespace(**vars(options) | {"our_epochs": epochs}), seed)
+        accuracy = final_accuracy(OURS, run)
+        tries.append({"epochs": epochs, "test_accuracy": accuracy, "wall_s": run["wall_s"]})
+        if accuracy >= options.accuracy:
+            break
+    return run | {"tries": tries}
+
+
 def measure(options: argparse.Namespace, systems: list[str]) -> tuple[dict[str, dict[int, Any]], list[str]]:
     """All repetitions, each beginning with another system; and what failed."""
     runs: dict[str, dict[int, Any]] = {name: {} for name in systems}
     failed: list[str] = []
     if not options.quick:
-        warm_up = argparse.Namespace(**vars(options) | {"epochs": 1, "our_epochs": 1})
+        warm_up = argparse.Namespace(**vars(options) | {"epochs": 1, "our_epochs": [1]})
         for name in systems:  # packages into the kernel's cache
             _attempt(name, warm_up, 0, failed)
     for number in range(1, options.repetitions + 1):
@@ -86,14 +103,16 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=64, help="of one worker's step")
     parser.add_argument("--accuracy", type=float, default=0.88, help="that is wanted on the test set")
     parser.add_argument("--epochs", type=int, default=40, help="of a peer, at most")
-    parser.add_argument("--our-epochs", type=int, default=9, help="of lambdafit, after which it is as good")
+    parser.add_argument(
+        "--our-epochs", type=int, nargs="+", default=list(range(8, 17)), help="of lambdafit, until as good"
+    )
     parser.add_argument("--repetitions", type=int, default=3)
     parser.add_argument("--systems", nargs="+", default=list(SYSTEMS), choices=SYSTEMS, metavar="SYSTEM")
     parser.add_argument("--train-options", default="", help="more options of `lambdafit train`, in one text")
     parser.add_argument("--timeout-s", type=float, default=600.0, help="for one process")
     options = parser.parse_args()
     if options.quick:
-        options.repetitions, options.epochs, options.our_epochs = 1, 2, 1
+        options.repetitions, options.epochs, options.our_epochs = 1, 2, [1]
     systems = [name for name in SYSTEMS if name in options.systems or name == OURS]
     if RAY_TRAIN in systems and not RAY_PYTHON.exists():
         print("Ray is not installed (make bench-peers does that): measuring the others", file=sys.stderr)

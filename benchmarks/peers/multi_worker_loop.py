@@ -40,9 +40,19 @@ def train(options: Mapping[str, Any]) -> dict[str, Any]:
         model = recipe.build_model(settings)
         optimizer = recipe.build_optimizer(settings)
         optimizer.build(model.trainable_variables)
+    _drop_out_apart(model, options["seed"], strategy)
     run_steps = _training(strategy, model, optimizer, recipe.build_loss(settings), data, options["batch_size"])
     right_share = _testing(model, data["x_test"], data["y_test"])
     return _epochs(strategy, run_steps, right_share, len(data["x_train"]), options)
+
+
+def _drop_out_apart(model: Any, seed: int, strategy: tf.distribute.Strategy) -> None:
+    """Give the workers masks of their own: the strategy has made all variables alike, these among them."""
+    worker_index = strategy.cluster_resolver.task_id
+    for number, layer in enumerate(model.layers):
+        if hasattr(layer, "seed_generator"):
+            own_seed = (seed * len(model.layers) + number) * strategy.num_replicas_in_sync + worker_index
+            layer.seed_generator.state.assign(np.array([own_seed, 0], dtype=np.uint32))
 
 
 def _epochs(
