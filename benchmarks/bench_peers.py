@@ -3,9 +3,9 @@
 All train the same model with the same optimizer, data and batch of a step on all processors: `keras.Model.fit` with
 TensorFlow's own threads; two processes under MultiWorkerMirroredStrategy; Ray Train with two workers. They take turns.
 A peer's time is that of its first epoch whose test accuracy is as wanted, which is its last: looking at the test set is
-not counted, and no peer validates. lambdafit tells its test accuracy when it ends, so runs of 8, 9, 10 … epochs are made,
-with the same seed, until one is as good; its time is that run's whole wall time, to the process's exit, validations
-and the test included. Where none is, the goals are missed.
+not counted, and no peer validates. lambdafit tells its test accuracy when it ends, so runs of 8, 9, 10 … epochs, all
+with the same seed, are made until one is as good; its time is that run's whole wall time, to the process's exit,
+validations and the test included. Where none is, the goals are missed.
 """
 
 from __future__ import annotations
