@@ -48,10 +48,11 @@ def lines(runs: Sequence[Measured], cores: int, date: str, machine: str) -> Grow
         runs: every repetition of every point that is fitted.
     """
     beside = [mean_beside_s(run, cores) for run in runs]
-    sizes = [{"base_s": 1, "s_per_parameter_mb": parameter_mb(run)} for run in runs]
+    quiet = [(run, one) for run, one in zip(runs, beside, strict=True) if one]
+    sizes = [_size_row(run) for run in runs]
     starts = [row | {"s_per_data_mb": data_mb(run)} for row, run in zip(sizes, runs, strict=True)]
-    rounds = [{"base_s": 1, "s_per_worker": run["settings"]["workers"], "s_per_mb": moved_mb(run)} for run in runs]
-    firsts = [max(LEAST_S, first_round_s(run, cores, one)) for run, one in zip(runs, beside, strict=True)]
+    rounds = [{"base_s": 1, "s_per_worker": run["settings"]["workers"], "s_per_mb": moved_mb(run)} for run, _ in quiet]
+    firsts = [max(LEAST_S, first_round_s(run, cores, one)) for run, one in quiet]
     tasks = [task for run in runs for task in run["tasks"]]
     return Growth(
         date=date,
@@ -59,10 +60,10 @@ def lines(runs: Sequence[Measured], cores: int, date: str, machine: str) -> Grow
         points=len({run["name"] for run in runs}),
         held_back=0,
         start=StartLine(**fit(starts, [run["start_s"] for run in runs])),
-        first_round=SizeLine(**fit(sizes, firsts)),
-        round=RoundLine(**fit(rounds, beside)),
+        first_round=SizeLine(**fit([_size_row(run) for run, _ in quiet], firsts)),
+        round=RoundLine(**fit(rounds, [one for _, one in quiet])),
         step=StepLine(**fit([_step_row(run) for run in runs], [run["step_s"] for run in runs])),
-        validation=_validation(runs, beside, cores),
+        validation=_validation(quiet, cores),
         finish=SizeLine(**fit(sizes, [run["finish_s"] for run in runs])),
         task=TaskLine(
             **fit(
@@ -76,14 +77,18 @@ def lines(runs: Sequence[Measured], cores: int, date: str, machine: str) -> Grow
     )
 
 
-def _validation(runs: Sequence[Measured], beside: Sequence[float], cores: int) -> ValidationLine:
+def _validation(quiet: Sequence[tuple[Measured, float]], cores: int) -> ValidationLine:
     """By how much rounds that validate are longer than others: the first of a run, and those after it."""
     firsts, others = [], []
-    for run, usual in zip(runs, beside, strict=True):
+    for run, usual in quiet:
         longer = [one - usual for one in _beside_s(run, cores, validates=True)]
         firsts += longer[:1]
         others += [one / run["settings"]["workers"] for one in longer[1:]]
     return ValidationLine(*(max(0.0, harness.median(found)) if found else 0.0 for found in (firsts, others)))
+
+
+def _size_row(run: Measured) -> dict[str, float]:
+    return {"base_s": 1, "s_per_parameter_mb": parameter_mb(run)}
 
 
 def _step_row(run: Measured) -> dict[str, float]:
@@ -146,8 +151,13 @@ def estimates(growth: Growth, run: Measured, cores: int) -> dict[Quantity, float
 
 
 def mean_beside_s(run: Measured, cores: int) -> float:
-    """A round's seconds beside its steps, over those after the first that validate nothing; clearing up included."""
-    return max(LEAST_S, mean(_beside_s(run, cores, validates=False)))
+    """A round's seconds beside its steps, over those after the first that validate nothing; clearing up included.
+
+    Returns:
+        0 where all rounds validate.
+    """
+    found = _beside_s(run, cores, validates=False)
+    return max(LEAST_S, mean(found)) if found else 0.0
 
 
 def _beside_s(run: Measured, cores: int, *, validates: bool) -> list[float]:

@@ -1,20 +1,30 @@
 """The coefficients of `growth.py`. Written by `make bench-growth BENCH_ARGS=--write`: not by hand."""
 
-from runs.growth import Growth, RoundLine, SizeLine, StartLine, StepLine, TaskLine, ValidationLine
+from runs.growth import Growth, RoundLine, Seen, SizeLine, StartLine, StepLine, TaskLine, ValidationLine
 
 MEASURED = Growth(
     date="2026-11-21",
-    machine="AMD EPYC, 2 cores",
-    points=0,
-    held_back=0,
-    start=StartLine(base_s=3.5, s_per_data_mb=0.0, s_per_parameter_mb=0.0),
-    first_round=SizeLine(base_s=0.3, s_per_parameter_mb=0.0),
-    round=RoundLine(base_s=0.02, s_per_worker=0.003, s_per_mb=0.0),
-    step=StepLine(base_s=0.0003, s_per_value=0.0, s_per_parameter_beyond=0.0, s_per_parameter_example=3e-10),
-    validation=ValidationLine(first_s=0.2, s_per_worker=0.006),
-    finish=SizeLine(base_s=0.5, s_per_parameter_mb=0.0),
-    task=TaskLine(base_s=0.01, s_per_mb=0.002),
-    cold_s=3.0,
-    build_s=0.1,
-    errors={},
+    machine="AMD EPYC, 2 cores (not quiet: to be measured again)",
+    points=7,
+    held_back=3,
+    start=StartLine(base_s=4.079, s_per_data_mb=0.0, s_per_parameter_mb=0.02797),
+    first_round=SizeLine(base_s=0.3728, s_per_parameter_mb=0.01209),
+    round=RoundLine(base_s=0.006451, s_per_worker=0.01156, s_per_mb=0.0009308),
+    step=StepLine(
+        base_s=0.0002099,
+        s_per_value=2.572e-09,
+        s_per_parameter_beyond=1.695e-08,
+        s_per_parameter_example=0.0,
+    ),
+    validation=ValidationLine(first_s=0.207, s_per_worker=0.00646),
+    finish=SizeLine(base_s=0.351, s_per_parameter_mb=0.03461),
+    task=TaskLine(base_s=0.00333, s_per_mb=0.0009114),
+    cold_s=3.019,
+    build_s=0.1416,
+    errors={
+        "time": Seen(median=0.176, worst=0.272),
+        "bytes": Seen(median=0.002651, worst=0.0104),
+        "requests": Seen(median=0.005036, worst=0.01102),
+        "dollars": Seen(median=0.008754, worst=0.09546),
+    },
 )
