@@ -130,12 +130,20 @@ def main() -> None:
 def report(result: harness.Result, runs: Runs, accuracy: float) -> None:
     """Tables and goals."""
     times = times_of(runs, accuracy)
-    rows = [[f"seconds to {accuracy} test accuracy", "from process start", "least to most", "from first step", ""]]
+    rows = [
+        [
+            f"seconds to {accuracy} test accuracy",
+            "from process start",
+            "least to most",
+            "from first step",
+            "least to most",
+        ]
+    ]
     for name, found in times.items():
         if found:
             rows.append([name, *_seconds(found, "start_s"), *_seconds(found, "step_s")])
     result.table(f"Time to {accuracy}", rows)
-    steps = [["", "first step s", "examples/s after the first epoch", "least to most", "test accuracy at the end"]]
+    steps = [["", "first step s", "examples/s after the first epoch", "least to most", "test accuracy", "epochs"]]
     for name, found in runs.items():
         if found:
             speeds = [run["examples_per_s"] for run in found.values()]
@@ -143,7 +151,10 @@ def report(result: harness.Result, runs: Runs, accuracy: float) -> None:
             ends = [final_accuracy(name, run) for run in found.values()]
             spread = f"{min(speeds):,.0f} to {max(speeds):,.0f}"
             accuracies = f"{min(ends):.4f} to {max(ends):.4f}"
-            steps.append([name, f"{first_s:.2f}", f"{harness.median(speeds):,.0f}", spread, accuracies])
+            epochs = ", ".join(
+                f"{run['tries'][-1]['epochs'] if name == OURS else len(run['epochs'])}" for run in found.values()
+            )
+            steps.append([name, f"{first_s:.2f}", f"{harness.median(speeds):,.0f}", spread, accuracies, epochs])
     result.table("Speed, and how good at the end", steps)
     faster = where_faster(_measures(runs, times), frozenset({"examples/s"}))
     nothing = ["nowhere" if runs[OURS] else "not measured", "–", "–", "–"]
