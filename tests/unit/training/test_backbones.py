@@ -21,6 +21,7 @@ from training.evaluate import examine
 from training.export import export_keras, export_safetensors, predict
 from training.loop import ShardRun
 from training.recipe import Recipe, backbone_digest, load_recipe, trains_on_features, without_weights
+from training.recipes.softmax_head import softmax_head
 
 SIDE, FILTERS = 6, 5
 
@@ -291,6 +292,21 @@ def test_a_built_in_backbone_wants_its_weights() -> None:
     assert not compiled.initial(5)[0].any()
     with pytest.raises(WeightsNotFound, match="no file was named"):
         _ = compiled.backbone
+
+
+def test_the_built_in_head_is_the_one_that_was_chosen() -> None:
+    """`make bench-head`: unit length, then a softmax that begins at zeros; Adam at 0.01, no dropout."""
+    recipe = load_recipe("cifar10-vgg19")
+    x = np.array([[3.0, 4.0], [0.3, 0.4], [0.0, 0.0]], np.float32)
+    head = softmax_head(2, recipe.settings)
+    assert np.asarray(head(x)) == pytest.approx(np.full((3, 10), 0.1))
+    head.layers[-1].set_weights([np.eye(2, 10, dtype=np.float32), np.zeros(10, np.float32)])
+    found = np.asarray(head(x))
+    assert found[0] == pytest.approx(np.exp([0.6, 0.8, *[0] * 8]) / np.exp([0.6, 0.8, *[0] * 8]).sum())
+    assert found[0] == pytest.approx(found[1], rel=1e-5)
+    assert np.isfinite(found).all()
+    assert float(recipe.build_optimizer(recipe.settings).learning_rate) == pytest.approx(0.01)
+    assert recipe.settings["dropout"] == 0.0
 
 
 @pytest.mark.parametrize("name", ["cifar10-vgg19", "cifar10-mobilenetv2"])
