@@ -20,6 +20,9 @@ from training.vector_files import UPDATE_TYPES, PartReader, Vector
 BLOCK_BYTES = 3 << 16
 """Of the sum at once: with a block of an update it stays in a core's second-level cache, and each call is worth it."""
 
+VIEWED_BYTES = 256 << 20
+"""Of all updates, mapped at a time."""
+
 OPEN_SHARE = 0.4
 """Of the descriptors that a process may have, how many open updates may take. Lambda allows 1,024, some laptops 256."""
 
@@ -150,13 +153,14 @@ def _open_parts(
     halves = np.empty(BLOCK_BYTES // 4, dtype=np.uint16) if updates[0].file.dtype == BFLOAT16 else None
     torn = _Torn()
     most_open = _most_open()
+    window_bytes = VIEWED_BYTES // len(updates)
     for update in updates:
         with torn.noting(update):
             file: OpenFile = _OpenedEachTime(files, update.file.path)
             if len(readers) < most_open:
                 file = files_open.enter_context(files.open(update.file.path))
             file.read_into(update.file.bytes - 1, bytearray(1))
-            readers.append(PartReader(file, update.file, slice_index, *stretch, halves))
+            readers.append(PartReader(file, update.file, slice_index, *stretch, halves, window_bytes))
     torn.raise_if_any()
     return readers
 

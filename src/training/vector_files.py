@@ -109,20 +109,29 @@ class PartReader:
         file: the open file of `ref`.
         part: which of its digests covers values `low` … `high` - 1.
         halves: where blocks of bfloat16 are read into, as long as the largest; may serve many readers.
+        window_bytes: so much is mapped at a time, or a block if that is more: mapped pages count as the process's.
     """
 
     def __init__(
-        self, file: OpenFile, ref: FileRef, part: int, low: int, high: int, halves: Halves | None = None
+        self,
+        file: OpenFile,
+        ref: FileRef,
+        part: int,
+        low: int,
+        high: int,
+        halves: Halves | None = None,
+        window_bytes: int = 1 << 20,
     ) -> None:
-        stored = stored_type(ref.dtype)
         self._file = file
         self._ref = ref
         self._part = part
-        self._offset = len(npy_header(ref.dtype, ref.count)) + low * stored.itemsize
+        self._stored = stored_type(ref.dtype)
+        self._offset = len(npy_header(ref.dtype, ref.count)) + low * self._stored.itemsize
+        self._left = high - low
         self._digest = xxhash.xxh3_128()
         self._halves = halves if ref.dtype == BFLOAT16 else None
-        view = file.view(self._offset, (high - low) * stored.itemsize)
-        self._mapped = None if view is None else np.frombuffer(view, dtype=stored)  # (high - low,)
+        self._window_values = window_bytes // self._stored.itemsize
+        self._window: Vector | Halves | None = np.empty(0, dtype=self._stored)  # None: the file gives no view
         self._at = 0
 
     def next_block(self, buffer: Vector) -> Vector:
@@ -135,15 +144,27 @@ class PartReader:
         Raises:
             TornFile: the file is too short.
         """
-        if self._mapped is not None:
-            stored = self._mapped[self._at : self._at + buffer.size]
-            self._at += buffer.size
-        else:
+        stored = self._seen(buffer.size)
+        if stored is None:
             stored = buffer if self._halves is None else self._halves[: buffer.size]
             self._file.read_into(self._offset, stored)
-            self._offset += stored.nbytes
+        self._offset += stored.nbytes
+        self._left -= stored.size
         self._digest.update(stored)
         return stored if self._halves is None else from_bfloat16(stored, out=buffer)
+
+    def _seen(self, size: int) -> Vector | Halves | None:
+        """The next values where they lie; None where they must be read."""
+        if self._window is not None and self._at + size > self._window.size:
+            wanted = min(self._left, max(size, self._window_values // size * size))
+            view = self._file.view(self._offset, wanted * self._stored.itemsize)
+            self._window = None if view is None else np.frombuffer(view, dtype=self._stored)  # (wanted,)
+            self._at = 0
+        if self._window is None:
+            return None
+        found = self._window[self._at : self._at + size]
+        self._at += size
+        return found
 
     def check(self) -> None:
         """Once all is read. Nothing that was read may be used before this has returned.

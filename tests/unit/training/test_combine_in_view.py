@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stores.shared_files import FolderFiles
+from stores.shared_files import FolderFiles, OpenDescriptor
 from training import combine
 from training.bfloat16 import to_bfloat16
 from training.combine import TornUpdates, Update, average_slice
@@ -77,6 +77,23 @@ def test_a_file_system_without_maps_is_read(tmp_path: Path, monkeypatch: pytest.
 
     monkeypatch.setattr("mmap.mmap", refused)
     assert averages(tmp_path, updates, give_views=True) == expected
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_only_some_of_the_updates_is_mapped_at_a_time(
+    tmp_path: Path, dtype: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Mapped pages count as the function's memory, and there may be more of them than it has."""
+    updates = handed_in(tmp_path, dtype, [1, 1, 1, 1])
+    expected = averages(tmp_path, updates, give_views=False)
+    monkeypatch.setattr(combine, "BLOCK_BYTES", 4_096)
+    monkeypatch.setattr(combine, "VIEWED_BYTES", 4 * 12_288)
+    mapped: list[int] = []
+    view = OpenDescriptor.view
+    monkeypatch.setattr(OpenDescriptor, "view", lambda file, *a: mapped.append(a[1]) or view(file, *a))
+    assert averages(tmp_path, updates, give_views=True) == expected
+    assert max(mapped) == 12_288
+    assert sum(mapped) == sum(update.file.bytes - 128 for update in updates)  # none of it twice
 
 
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="needs /proc")
