@@ -131,7 +131,7 @@ class PartReader:
         self._digest = xxhash.xxh3_128()
         self._halves = halves if ref.dtype == BFLOAT16 else None
         self._window_values = window_bytes // self._stored.itemsize
-        self._window: Vector | Halves | None = np.empty(0, dtype=self._stored)  # None: the file gives no view
+        self._window: npt.NDArray[Any] | None = np.empty(0, dtype=self._stored)  # None: the file gives no view
         self._at = 0
 
     def next_block(self, buffer: Vector) -> Vector:
@@ -144,16 +144,19 @@ class PartReader:
         Raises:
             TornFile: the file is too short.
         """
-        stored = self._seen(buffer.size)
-        if stored is None:
-            stored = buffer if self._halves is None else self._halves[: buffer.size]
-            self._file.read_into(self._offset, stored)
+        seen = self._seen(buffer.size)
+        stored = self._read(buffer) if seen is None else seen
         self._offset += stored.nbytes
         self._left -= stored.size
         self._digest.update(stored)
         return stored if self._halves is None else from_bfloat16(stored, out=buffer)
 
-    def _seen(self, size: int) -> Vector | Halves | None:
+    def _read(self, buffer: Vector) -> npt.NDArray[Any]:
+        stored: npt.NDArray[Any] = buffer if self._halves is None else self._halves[: buffer.size]
+        self._file.read_into(self._offset, stored)
+        return stored
+
+    def _seen(self, size: int) -> npt.NDArray[Any] | None:
         """The next values where they lie; None where they must be read."""
         if self._window is not None and self._at + size > self._window.size:
             wanted = min(self._left, max(size, self._window_values // size * size))
