@@ -42,5 +42,5 @@ def handler(event: Mapping[str, Any], context: wiring.LambdaContext) -> dict[str
         return warm_up(event, TRAINER, INIT)
     deadline = wiring.ContextDeadline(context)
     message = parse_task(event)
-    before = (INIT.take(), INIT.take_transfer(message.key.kind))
+    before = (INIT.take(), INIT.take_transfer(message))
     return execute(message, wiring.services(), deadline, context.aws_request_id, WORK, *before)

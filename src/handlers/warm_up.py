@@ -35,7 +35,7 @@ def warm_up(event: Mapping[str, Any], trainer: WarmTrainer, init: wiring.Init) -
         run = wiring.services().store.load_run(run_id)
         if run.ended:
             return answer | {"outcome": "left", "why": f"the run is {run.status}"}
-        with init.span("build"), init.metering():
+        with init.span("build"), init.metering(run_id):
             ready.warm_up(run)
     except Exception as error:  # noqa: BLE001 - see above
         logger.warning("not ready for run %s: %s", run_id, error)

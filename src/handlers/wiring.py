@@ -13,8 +13,9 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 from contracts.errors import InvalidSetting, InvocationFailed, LambdafitError
+from contracts.messages import TaskMessage
 from contracts.ports import Invoker, Objects
-from contracts.records import Span, TaskKind, Transfer
+from contracts.records import Span, Transfer
 from handlers.environment import FunctionEnvironment, read_environment
 from runs.services import Services
 from runs.transfer import NOTHING, metering, total
@@ -36,7 +37,7 @@ class Init:
 
     def __init__(self) -> None:
         self._spans: tuple[Span, ...] = (Span(name="init", start_s=IMPORTED_AT, end_s=time.time()),)
-        self._transfer = NOTHING
+        self._transfers: dict[str, Transfer] = {}
 
     @contextmanager
     def span(self, name: str) -> Iterator[None]:
@@ -53,20 +54,17 @@ class Init:
         return spans
 
     @contextmanager
-    def metering(self) -> Iterator[None]:
-        """Measure what is read meanwhile, too."""
+    def metering(self, run_id: str) -> Iterator[None]:
+        """Measure what is read for a run meanwhile, too."""
         with metering() as meter:
             try:
                 yield
             finally:
-                self._transfer = total([self._transfer, meter.transfer])
+                self._transfers[run_id] = total([self._transfers.get(run_id, NOTHING), meter.transfer])
 
-    def take_transfer(self, kind: TaskKind) -> Transfer:
-        """What was read since the last train task, for a train task alone: it is held back for that kind."""
-        if kind != "train":
-            return NOTHING
-        transfer, self._transfer = self._transfer, NOTHING
-        return transfer
+    def take_transfer(self, message: TaskMessage) -> Transfer:
+        """What was read for a run, for its first train task here: what that kind may read of the data is held back."""
+        return self._transfers.pop(message.run_id, NOTHING) if message.key.kind == "train" else NOTHING
 
 
 class LambdaContext(Protocol):

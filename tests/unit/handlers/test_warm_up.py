@@ -11,7 +11,7 @@ import pytest
 from handler_helpers import NOW, RUN_ID, Invocations, make_run, queue_record, refused, sample
 
 from contracts.errors import InvalidRunId, LibrariesMissing
-from contracts.messages import FUNCTIONS, is_warm_up, warm_up_event
+from contracts.messages import FUNCTIONS, TaskMessage, is_warm_up, warm_up_event
 from contracts.records import Run, TaskKey
 from handlers import wiring
 from handlers.failed_invocations import read_failure
@@ -39,6 +39,10 @@ class Ready:
 
     def warm_up(self, run: Run) -> None:
         self.runs.append(run.run_id)
+
+
+def first_task(kind: str, run_id: str) -> TaskMessage:
+    return TaskMessage(run_id=run_id, key=TaskKey(round_index=1, kind=kind), attempt=1)  # type: ignore[arg-type]
 
 
 def invocations(services: Services) -> Invocations:
@@ -98,9 +102,11 @@ def test_what_it_reads_is_on_the_account_of_the_first_train_task(services: Servi
     services.store.create_run(make_run())
     init = wiring.Init()
     warm_up(warm_up_event(RUN_ID), Reading(), init)  # type: ignore[arg-type]
-    assert init.take_transfer("initialise") == NOTHING
-    assert init.take_transfer("train").read_bytes == METADATA_BYTES + metered_bytes(100_000)
-    assert init.take_transfer("train") == NOTHING
+    for kind, run_id in (("initialise", RUN_ID), ("train", "r-another0")):
+        assert init.take_transfer(first_task(kind, run_id)) == NOTHING
+    taken = [init.take_transfer(first_task("train", RUN_ID)) for _ in range(2)]
+    assert taken[0].read_bytes == METADATA_BYTES + metered_bytes(100_000)
+    assert taken[1] == NOTHING
 
 
 @pytest.mark.parametrize("problem", [LibrariesMissing("somewhere", "nothing is there"), MemoryError("too large")])
