@@ -24,14 +24,14 @@ from typing import Any
 import msgspec
 import zstandard
 
-from contracts.errors import ArchiveCorrupted
+from contracts.stack_errors import ArchiveCorrupted
 
 SUFFIX = ".tar.zst"
 FORMAT = 1
 FRAME_BYTES = 8 << 20
 """Of tar in one frame. Larger ones compress little better (docs/adr/0007) and take more memory at once."""
 
-LEVEL = 12
+LEVEL = 9
 MAX_MANIFEST_BYTES = 4 << 20
 MAX_FRAME_BYTES = 64 << 20
 _SKIPPABLE = 0x184D2A5E
