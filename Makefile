@@ -3,7 +3,7 @@ PY := .venv/bin/python
 BENCHMARKS = $(subst _,-,$(patsubst benchmarks/bench_%.py,bench-%,$(wildcard benchmarks/bench_*.py)))
 
 # A caller's own Python settings must not reach the programs of .venv.
-unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
+unexport PYTHONPATH PYTHONHOME PYTHONDONTWRITEBYTECODE VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
 .PHONY: help demo dashboard setup programs test simulate faults rehearsal sam-local check format requirements clean

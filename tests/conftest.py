@@ -1,4 +1,4 @@
-"""Shared by all tests: where the real data lie."""
+"""Shared by all tests: where the real data lie, and how tests are shared out."""
 
 from __future__ import annotations
 
@@ -11,12 +11,15 @@ import hypothesis
 import pytest
 
 import side_by_side
+from fakes import aws_models
 from rehearsal.fixtures import rehearsed_calls as rehearsed_calls
 from rehearsal.fixtures import stage as stage
 
 # A shell ignores Ctrl-C in what it runs in the background. Tests send it to commands, which must hear it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+aws_models.read_once()
 
 # Speed is measured in benchmarks: beside other tests a property may take as long as it likes.
 hypothesis.settings.register_profile("patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
