@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple, cast
 
-from contracts.errors import HomeNotWritable, LambdafitError, RunNotFound, RunOfOtherStack
+from contracts.errors import HomeNotWritable, LambdafitError, RunNotFound
 from contracts.ports import RunStore, Telemetry
 from contracts.records import Run
+from contracts.stack_errors import RunOfOtherStack
 from dashboard.options import DEFAULT_STACK, Options
 from engines.home import Home, HomeLock
 from runs.price_list import Architecture

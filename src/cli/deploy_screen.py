@@ -14,7 +14,7 @@ from cli.flags import Flags, print_json
 from cli.stack_doctor import examine_stack
 from cli.stack_train import data_places
 from cli.transfer_bar import TransferBar
-from contracts.errors import DeployFailed
+from contracts.stack_errors import DeployFailed
 from engines.aws import AwsEngine
 from engines.aws_stack import datasets, libraries_upload, plan, sam
 from engines.aws_stack.account import Account, aws_errors

@@ -9,8 +9,9 @@ import click
 from cli.console import output
 from cli.flags import Flags
 from cli.runs_place import Runs, open_runs
-from contracts.errors import RunNotFound, RunOfOtherStack
+from contracts.errors import RunNotFound
 from contracts.identifiers import RUN_ID
+from contracts.stack_errors import RunOfOtherStack
 from runs.words import count, recipe, status
 
 

@@ -16,18 +16,10 @@ from cli.failure import echo_error
 from cli.flags import Flags
 from cli.place import Place
 from cli.runs_place import ALL_RUNS, LogReader, find_run
-from contracts.errors import (
-    DataCorrupted,
-    DiskFull,
-    EventTooLarge,
-    InvalidMessage,
-    LambdafitError,
-    RunAtWork,
-    RunNotFound,
-    RunOfOtherStack,
-)
+from contracts.errors import DataCorrupted, DiskFull, InvalidMessage, LambdafitError, RunNotFound
 from contracts.ports import RunStore, Telemetry
 from contracts.records import Run
+from contracts.stack_errors import EventTooLarge, RunAtWork, RunOfOtherStack
 from engines.aws import AwsEngine
 from engines.aws_stack.account import Account
 from runs.services import Services

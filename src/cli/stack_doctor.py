@@ -9,7 +9,8 @@ from cli.checks import Check, guarded, show_checks
 from cli.failure import echo_error
 from cli.flags import Flags
 from cli.place import Place
-from contracts.errors import AccessDenied, LambdafitError
+from contracts.errors import LambdafitError
+from contracts.stack_errors import AccessDenied
 from engines.aws import AwsEngine
 from engines.aws_stack import checks
 from engines.aws_stack.account import Account

@@ -9,7 +9,8 @@ import click
 from cli.console import output
 from cli.failure import echo_error
 from cli.flags import Flags, print_json
-from contracts.errors import InvalidSetting, StackNotFound, UndeployIncomplete
+from contracts.errors import InvalidSetting
+from contracts.stack_errors import StackNotFound, UndeployIncomplete
 from engines.aws_stack.account import Account
 from engines.aws_stack.sam import check_stack_name
 from engines.aws_stack.stack import describe, newest_deleted

@@ -6,18 +6,17 @@ import json
 import re
 from typing import Any
 
+from contracts.error_catalogue import all_errors, error_from_record
 from contracts.errors import (
     EnvironmentFailed,
     ErrorRecord,
     InvocationFailed,
     LambdafitError,
-    MountFailed,
     OutOfMemory,
     TaskFailed,
     TimedOut,
-    all_errors,
-    error_from_record,
 )
+from contracts.stack_errors import MountFailed
 
 # How a numbered error prints itself: see contracts.errors.ErrorRecord.
 PRINTED = re.compile(r"(?P<number>E\d{3}) (?P<name>\w+): (?P<rest>.*)", re.DOTALL)

@@ -14,17 +14,9 @@ from typing import Any, Self
 import msgspec
 import xxhash
 
-from contracts.errors import (
-    InvalidMessage,
-    LambdafitError,
-    LibrariesMissing,
-    MountFailed,
-    RecipeFailed,
-    StackVersionDiffers,
-    WeightsNotFound,
-    WeightsUnfit,
-)
+from contracts.errors import InvalidMessage, LambdafitError, RecipeFailed, WeightsNotFound, WeightsUnfit
 from contracts.records import Run
+from contracts.stack_errors import LibrariesMissing, MountFailed, StackVersionDiffers
 from engines.aws_stack.account import Account
 from engines.aws_stack.bucket import Bucket
 from engines.aws_stack.datasets import Begin

@@ -19,7 +19,6 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response, content_types
 
 from contracts.errors import (
-    EventTooLarge,
     InvalidMessage,
     InvalidSetting,
     InvocationFailed,
@@ -31,6 +30,7 @@ from contracts.errors import (
 )
 from contracts.identifiers import check_run_id
 from contracts.messages import NEWEST_RUN
+from contracts.stack_errors import EventTooLarge
 from handlers import wiring
 from handlers.lambda_invoker import LambdaInvoker
 from handlers.pictures import NAMED, PLAIN, read_pictures

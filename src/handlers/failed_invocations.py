@@ -7,16 +7,10 @@ from typing import Any
 
 import msgspec
 
-from contracts.errors import (
-    ErrorRecord,
-    ForeignRecord,
-    InvalidMessage,
-    InvalidRecord,
-    InvalidRunId,
-    InvocationFailed,
-)
+from contracts.errors import ErrorRecord, InvalidMessage, InvalidRunId, InvocationFailed
 from contracts.function_errors import error_in_answer
 from contracts.messages import is_probe, is_warm_up, parse_task
+from contracts.stack_errors import ForeignRecord, InvalidRecord
 from runs.reconcile import EndedInvocation
 
 THROTTLED = "EventAgeExceeded"

@@ -13,8 +13,9 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from contracts.errors import ArchiveNotFound, InvalidMessage
+from contracts.errors import InvalidMessage
 from contracts.messages import is_probe
+from contracts.stack_errors import ArchiveNotFound
 from handlers import wiring
 from handlers.probe import answer_probe
 from handlers.warm_trainer import places

@@ -11,18 +11,17 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
-from contracts.errors import (
+from contracts.errors import InvocationFailed, LambdafitError
+from contracts.function_errors import error_in_answer
+from contracts.messages import warm_up_event
+from contracts.stack_errors import (
     AwsRefused,
     CredentialsMissing,
     EventTooLarge,
     FunctionNotFound,
-    InvocationFailed,
     InvokeForbidden,
-    LambdafitError,
     MountFailed,
 )
-from contracts.function_errors import error_in_answer
-from contracts.messages import warm_up_event
 
 logger = logging.getLogger(__name__)
 

@@ -13,8 +13,8 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from contracts.errors import NotificationFailed
 from contracts.records import Run
+from contracts.stack_errors import NotificationFailed
 from stores.dynamodb_items import Item, make_key
 from stores.dynamodb_table import Table
 

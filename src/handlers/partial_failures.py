@@ -11,7 +11,8 @@ from typing import Any
 
 from aws_lambda_powertools import Logger
 
-from contracts.errors import InvalidRecord, LambdafitError, unexpected
+from contracts.errors import LambdafitError, unexpected
+from contracts.stack_errors import InvalidRecord
 
 
 class PartialFailures:

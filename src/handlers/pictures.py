@@ -11,7 +11,8 @@ import binascii
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from contracts.errors import EventTooLarge, InvalidImage, InvalidMessage
+from contracts.errors import InvalidImage, InvalidMessage
+from contracts.stack_errors import EventTooLarge
 
 PLAIN = "images_base64"
 NAMED = "pictures"

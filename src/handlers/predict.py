@@ -18,10 +18,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from contracts.errors import InvalidImage, InvalidMessage, LambdafitError, RunAtWork, RunNotFound
+from contracts.errors import InvalidImage, InvalidMessage, LambdafitError, RunNotFound
 from contracts.identifiers import check_run_id
 from contracts.messages import NEWEST_RUN, is_probe
 from contracts.records import Run
+from contracts.stack_errors import RunAtWork
 from handlers import wiring
 from handlers.exports import curves_to_bucket, moved_to_bucket
 from handlers.pictures import Picture, has_pictures, read_pictures

@@ -9,9 +9,10 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from contracts.errors import ForeignRecord, InvalidMessage, InvalidRecord, InvalidRunId, InvalidSetting, StoreCorrupted
+from contracts.errors import InvalidMessage, InvalidRunId, InvalidSetting, StoreCorrupted
 from contracts.identifiers import check_run_id
 from contracts.records import RoundRecord, Run, Task
+from contracts.stack_errors import ForeignRecord, InvalidRecord
 from stores.dynamodb_items import decode
 
 STREAM = "aws:dynamodb"

@@ -11,7 +11,8 @@ from typing import Any
 
 from aws_lambda_powertools import Logger
 
-from contracts.errors import LambdafitError, RunNotFound, SweepIncomplete, unexpected
+from contracts.errors import LambdafitError, RunNotFound, unexpected
+from contracts.stack_errors import SweepIncomplete
 from handlers import wiring
 from runs.reconcile import reconcile
 

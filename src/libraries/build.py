@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from contracts.errors import LambdafitError, LibrariesNotBuilt
+from contracts.errors import LambdafitError
+from contracts.stack_errors import LibrariesNotBuilt
 from libraries import compile_tree
 from libraries.archive import SUFFIX, Manifest, pack
 from libraries.lock import LOCK, MACHINES, differing, lock_digest, pins

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from contracts.errors import ArchiveCorrupted
 from contracts.ports import Objects
+from contracts.stack_errors import ArchiveCorrupted
 from libraries.folders import PART
 from libraries.load import NOTE, check, read_note, write_note
 from libraries.sources import FOLDER, POINTER, ObjectArchive, archive_key, pointed, read_manifest

@@ -19,8 +19,9 @@ from pathlib import Path
 
 import msgspec
 
-from contracts.errors import ArchiveCorrupted, ArchiveNotFound, ArchiveUnsuitable, LambdafitError, LibrariesOutdated
+from contracts.errors import LambdafitError
 from contracts.ports import Objects
+from contracts.stack_errors import ArchiveCorrupted, ArchiveNotFound, ArchiveUnsuitable, LibrariesOutdated
 from libraries import folders
 from libraries.archive import Contents, Manifest
 from libraries.lock import lock_digest, this_architecture, this_python

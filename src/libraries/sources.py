@@ -9,8 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from contracts.errors import ArchiveCorrupted, ArchiveNotFound, ObjectNotFound, ObjectsForbidden
 from contracts.ports import Objects
+from contracts.stack_errors import ArchiveCorrupted, ArchiveNotFound, ObjectNotFound, ObjectsForbidden
 from libraries.archive import HEAD_BYTES, SUFFIX, Manifest, manifest_bytes, parse_manifest
 
 FOLDER = "libraries"

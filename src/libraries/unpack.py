@@ -12,7 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
-from contracts.errors import ArchiveCorrupted, NoRoomForLibraries
+from contracts.stack_errors import ArchiveCorrupted, NoRoomForLibraries
 from libraries.archive import Manifest, decompressed
 from libraries.sources import Archive
 

@@ -16,19 +16,11 @@ import msgspec
 import xxhash
 from msgspec import Meta
 
-from contracts.errors import (
-    DataCorrupted,
-    DataNotFound,
-    LambdafitError,
-    ObjectNotFound,
-    ObjectsForbidden,
-    ObjectsUnreachable,
-    TornFile,
-    UnknownRecipe,
-)
+from contracts.errors import DataCorrupted, DataNotFound, LambdafitError, TornFile, UnknownRecipe
 from contracts.identifiers import check_relative_path
 from contracts.ports import ObjectFacts, Objects, SharedFiles
 from contracts.records import Run
+from contracts.stack_errors import ObjectNotFound, ObjectsForbidden, ObjectsUnreachable
 from runs.fetch_weights import fetch_weights
 from training.datasets.prepare import SPLITS
 from training.weights import WEIGHTS

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import xxhash
 
-from contracts.errors import DataCorrupted, ObjectNotFound, ObjectsForbidden, WeightsNotFound
+from contracts.errors import DataCorrupted, WeightsNotFound
 from contracts.ports import Objects, SharedFiles
+from contracts.stack_errors import ObjectNotFound, ObjectsForbidden
 from training.weights import is_shared, shared_path
 
 _ADVICE = "`lambdafit train … --engine aws` brings them there before it starts the run."

@@ -17,7 +17,8 @@ from typing import Any, NoReturn
 
 import msgspec
 
-from contracts.errors import ErrorRecord, LambdafitError, error_from_record
+from contracts.error_catalogue import error_from_record
+from contracts.errors import ErrorRecord, LambdafitError
 
 SOURCE_FOLDER = Path(__file__).resolve().parents[1]
 LONGEST_OUTPUT = 2_000

@@ -10,7 +10,7 @@ import os
 from functools import cache
 from typing import Any
 
-from contracts.errors import RegionMissing
+from contracts.stack_errors import RegionMissing
 
 CONNECT_TIMEOUT_S = 3.0
 READ_TIMEOUT_S = 15.0

@@ -14,7 +14,8 @@ from botocore.exceptions import (
     TokenRetrievalError,
 )
 
-from contracts.errors import ItemTooLarge, LambdafitError, StoreRefused, StoreUnreachable, TableNotFound
+from contracts.errors import LambdafitError
+from contracts.stack_errors import ItemTooLarge, StoreRefused, StoreUnreachable, TableNotFound
 
 CONDITION_FAILED = "ConditionalCheckFailedException"
 CANCELLED = "TransactionCanceledException"

@@ -16,8 +16,9 @@ from collections.abc import Iterable
 
 import msgspec
 
-from contracts.errors import ItemTooLarge, StoreCorrupted
+from contracts.errors import StoreCorrupted
 from contracts.records import PredictionBatch, Record, RoundRecord, Run, SpanBatch, StepBatch, Task, TaskKey
+from contracts.stack_errors import ItemTooLarge
 
 Item = dict[str, dict[str, str]]
 """An item or a key as DynamoDB's low-level interface has it: attribute → type → value."""

@@ -17,7 +17,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from contracts.errors import StoreUnreachable
+from contracts.stack_errors import StoreUnreachable
 from stores.dynamodb_errors import (
     CANCELLED,
     CONDITION_FAILED,

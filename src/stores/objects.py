@@ -8,17 +8,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from contracts.errors import (
+from contracts.errors import LambdafitError
+from contracts.identifiers import check_relative_path
+from contracts.ports import ObjectFacts
+from contracts.stack_errors import (
     AwsRefused,
     CredentialsMissing,
-    LambdafitError,
     ObjectChanged,
     ObjectNotFound,
     ObjectsForbidden,
     ObjectsUnreachable,
 )
-from contracts.identifiers import check_relative_path
-from contracts.ports import ObjectFacts
 
 NOT_THERE = frozenset({"404", "NoSuchKey", "NoSuchBucket", "NotFound"})
 FORBIDDEN = frozenset({"403", "AccessDenied", "Forbidden", "InvalidAccessKeyId", "SignatureDoesNotMatch"})

@@ -11,17 +11,16 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 from moto import mock_aws
 
-from contracts.errors import (
+from contracts.errors import InvalidMessage, LambdafitError
+from contracts.ports import Objects
+from contracts.stack_errors import (
     AwsRefused,
     CredentialsMissing,
-    InvalidMessage,
-    LambdafitError,
     ObjectChanged,
     ObjectNotFound,
     ObjectsForbidden,
     ObjectsUnreachable,
 )
-from contracts.ports import Objects
 from fakes.folder_objects import FolderObjects
 from stores.objects import S3Objects
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import xxhash
 
-from contracts.errors import ObjectChanged, ObjectNotFound
 from contracts.identifiers import check_relative_path
 from contracts.ports import ObjectFacts
+from contracts.stack_errors import ObjectChanged, ObjectNotFound
 
 
 class FolderObjects:

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from contracts.errors import LambdafitError
-from security import targets_files, targets_messages
+from security import targets_files, targets_libraries, targets_messages, targets_runtime_api
 from security.sandbox import Escape, Sandbox, TooLong, limit_memory, peak_bytes
 from security.target import Target, Work
 
@@ -36,7 +36,12 @@ SILENCE_S = 60.0
 IN_MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of mode 700 in it
 MORE_BYTES = 768 << 20
 MOST_FINDINGS = 5
-TARGETS: tuple[Target, ...] = (*targets_files.TARGETS, *targets_messages.TARGETS)
+TARGETS: tuple[Target, ...] = (
+    *targets_files.TARGETS,
+    *targets_libraries.TARGETS,
+    *targets_messages.TARGETS,
+    *targets_runtime_api.TARGETS,
+)
 
 
 def input_of(target: Target, seed: int, index: int) -> bytes:

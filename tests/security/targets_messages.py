@@ -1,4 +1,4 @@
-"""Readers of messages: events, requests, records, answers, names, keys, and the Runtime API."""
+"""Readers of messages: events, requests, records, answers, names and keys."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import io
 import json
 import os
 import random
-import selectors
-import socket
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,7 +23,6 @@ from dashboard.actions.picture import look_at
 from dashboard.actions.processes import Finished
 from dashboard.options import Options
 from engines.local_lambda.invocation import Function, Pending, to_invocation
-from engines.local_lambda.runtime_api import Connection
 from handlers.exports import export_key
 from handlers.failed_invocations import read_failure
 from handlers.stream_records import read_change
@@ -327,7 +324,7 @@ class Bucket:
         return ObjectFacts(key, len(self.read(key)), "")
 
     def read(self, key: str) -> bytes:
-        from contracts.errors import ObjectNotFound
+        from contracts.stack_errors import ObjectNotFound
 
         if check_relative_path(key) not in self.content:
             raise ObjectNotFound("bucket", "it is not there")
@@ -375,76 +372,6 @@ def broken_bucket(rng: random.Random, content: bytes) -> bytes:
     return b"\0|\0".join(parts)
 
 
-class OneRuntime:
-    """Implements `runtime_api.Runtime`: counts what reaches it."""
-
-    def __init__(self) -> None:
-        self.told = 0
-
-    def wants_work(self, connection: Connection) -> None:
-        self.told += 1
-        connection.send("200 OK", b"{}")
-
-    def answers(self, request_id: str, body: bytes | None, *, raised: bool) -> bool:
-        self.told += 1
-        return True
-
-    def cannot_start(self, body: bytes) -> None:
-        self.told += 1
-
-    def hung_up(self, connection: Connection) -> None:
-        pass
-
-
-SECRET = "5ec2e7" * 5 + "ab"
-REQUESTS = (
-    b"GET /5/2018-06-01/runtime/invocation/next HTTP/1.1\r\nHost: a\r\n\r\n",
-    b"POST /5/2018-06-01/runtime/invocation/x/response HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}",
-    b"POST /5/2018-06-01/runtime/init/error HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}",
-)
-
-
-class SilentApi:
-    """As much of `RuntimeApi` as a connection needs, without a port."""
-
-    def __init__(self, runtime: OneRuntime) -> None:
-        self.selector = selectors.DefaultSelector()
-        self._runtime = runtime
-
-    def runtime_of(self, token: str) -> OneRuntime | None:
-        from engines.local_lambda.runtime_api import RuntimeApi, token_key
-
-        self.runtimes = {token_key(SECRET): self._runtime}
-        found: OneRuntime | None = RuntimeApi.runtime_of(self, token)  # type: ignore[arg-type,assignment]
-        return found
-
-    def forget(self, connection: Connection) -> None:
-        pass
-
-
-def _runtime_api(_work: Work) -> Callable[[bytes], Any]:
-    def read(content: bytes) -> str:
-        runtime = OneRuntime()
-        ours, theirs = socket.socketpair()
-        try:
-            ours.setblocking(False)
-            theirs.setblocking(False)
-            api = SilentApi(runtime)
-            connection = Connection(ours, api)  # type: ignore[arg-type]
-            theirs.send(content[: 1 << 16])
-            connection._ready(selectors.EVENT_READ)
-            connection.close()
-        finally:
-            theirs.close()
-            ours.close()
-            api.selector.close()
-        if runtime.told:
-            raise AssertionError("a request without the secret reached a function")
-        return "refused"
-
-    return read
-
-
 TARGETS = (
     Target("events of tasks", _tasks, samples(*TASKS), mutated_json, 6),
     Target("stream records", _stream, _stream_samples(), mutated_json, 4),
@@ -457,5 +384,4 @@ TARGETS = (
     Target("ids, paths, keys, recipes", _identifiers, (RUN_ID.encode(), b"runs/a/b.npy"), mutated_text, 2),
     Target("pictures handed to the dashboard", _uploads, (b"seven.png",), mutated_text, 1),
     Target("data sets in the bucket", _bucket, (_bucket_sample(),), broken_bucket, 0.5),
-    Target("Runtime API without the secret", _runtime_api, REQUESTS, mutated, 2),
 )

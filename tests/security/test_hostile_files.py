@@ -12,7 +12,6 @@ import pytest
 import xxhash
 
 from contracts.errors import (
-    ArchiveCorrupted,
     DataCorrupted,
     InvalidMessage,
     InvalidRunId,
@@ -25,6 +24,7 @@ from contracts.function_errors import error_in_answer
 from contracts.identifiers import check_relative_path, check_run_id
 from contracts.messages import parse_task
 from contracts.records import FileRef, Run
+from contracts.stack_errors import ArchiveCorrupted
 from fakes.memory_files import MemoryFiles
 from libraries.archive import Frame, decompressed, parse_manifest
 from libraries.load import NOTE, check, read_note

@@ -11,7 +11,8 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
-from contracts.errors import ArchiveCorrupted, ArchiveNotFound, InvalidSetting
+from contracts.errors import InvalidSetting
+from contracts.stack_errors import ArchiveCorrupted, ArchiveNotFound
 from engines.aws_stack import libraries_upload
 from fakes.folder_objects import FolderObjects
 from handlers import install_libraries, wiring

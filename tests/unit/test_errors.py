@@ -8,7 +8,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from contracts.errors import ErrorRecord, LambdafitError, ShapeMismatch, TaskFailed, all_errors, unexpected
+from contracts.error_catalogue import all_errors
+from contracts.errors import ErrorRecord, LambdafitError, ShapeMismatch, TaskFailed, unexpected
 
 PAGE = Path(__file__).parents[2] / "docs" / "errors.md"
 

@@ -16,14 +16,14 @@ import botocore.exceptions as aws
 from boto3.exceptions import Boto3Error
 from botocore.config import Config
 
-from contracts.errors import (
+from contracts.errors import LambdafitError
+from contracts.stack_errors import (
     AccessDenied,
     AwsRefused,
     AwsUnreachable,
     CredentialsMissing,
     FunctionNotReady,
     FunctionThrottled,
-    LambdafitError,
     MountFailed,
     RegionMissing,
 )

@@ -9,7 +9,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from contracts.errors import AwsRefused
+from contracts.stack_errors import AwsRefused
 from engines.aws_stack.account import Account, aws_errors, error_code
 
 MISSING = frozenset({"404", "NoSuchKey", "NotFound"})

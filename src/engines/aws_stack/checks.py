@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
-from contracts.errors import LibrariesMissing, QuotaTooSmall, StackDamaged
+from contracts.stack_errors import LibrariesMissing, QuotaTooSmall, StackDamaged
 from engines.aws import WORKERS_FUNCTIONS, AwsEngine, Tell
 from engines.aws_stack import datasets
 from engines.aws_stack.account import Account, aws_errors

@@ -11,18 +11,17 @@ from typing import Any
 import msgspec
 from botocore.exceptions import ClientError
 
-from contracts.errors import (
+from contracts.error_catalogue import error_from_record
+from contracts.errors import ErrorRecord, LambdafitError
+from contracts.function_errors import error_in_answer
+from contracts.stack_errors import (
     AwsUnreachable,
-    ErrorRecord,
     FunctionNotFound,
     FunctionNotReady,
     FunctionThrottled,
-    LambdafitError,
     MountFailed,
     StackDamaged,
-    error_from_record,
 )
-from contracts.function_errors import error_in_answer
 from engines.aws_stack.account import THREADS, aws_errors, error_code
 
 BETWEEN_TRIES_S = 5.0

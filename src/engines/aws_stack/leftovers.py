@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from botocore.exceptions import ClientError
 
-from contracts.errors import AwsRefused
+from contracts.stack_errors import AwsRefused
 from engines.aws_stack.account import Account, aws_errors, error_code
 from engines.aws_stack.bucket import Bucket
 from engines.aws_stack.far_files import FilesOutOfReach

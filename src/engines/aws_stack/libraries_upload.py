@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from contracts.errors import DeployFailed
+from contracts.stack_errors import DeployFailed
 from engines.aws import AwsEngine
 from engines.aws_stack.bucket import Progress
 from engines.aws_stack.datasets import Begin, file_digest

@@ -11,7 +11,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from contracts.errors import DeployFailed, InvalidSetting, SamNotFound
+from contracts.errors import InvalidSetting
+from contracts.stack_errors import DeployFailed, SamNotFound
 from runs.own_process import SOURCE_FOLDER
 
 CHECKOUT = SOURCE_FOLDER.parent

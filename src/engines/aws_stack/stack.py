@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from botocore.exceptions import ClientError
 
-from contracts.errors import StackNotFound, StackNotReady, StackVersionDiffers
+from contracts.stack_errors import StackNotFound, StackNotReady, StackVersionDiffers
 from engines.aws_stack.account import Account, aws_errors, error_code
 from runs.code_version import VERSION
 

@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from contracts.errors import LambdafitError, UndeployIncomplete
+from contracts.errors import LambdafitError
+from contracts.stack_errors import UndeployIncomplete
 from engines.aws_stack import leftovers
 from engines.aws_stack.account import Account, aws_errors
 from engines.aws_stack.bucket import Bucket

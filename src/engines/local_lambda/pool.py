@@ -16,7 +16,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from contracts.errors import InvocationFailed, TimedOut, error_from_record
+from contracts.error_catalogue import error_from_record
+from contracts.errors import InvocationFailed, TimedOut
 from engines.local_lambda.environment import State
 from engines.local_lambda.invocation import Function, Invocation, Pending, make_pending, to_invocation
 from engines.local_lambda.scheduler import Scheduler, engine_stopped

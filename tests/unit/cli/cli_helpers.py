@@ -95,6 +95,17 @@ def failed(error: LambdafitError, reason: str = "") -> Ending:
     return end
 
 
+OWN_RECIPE = """
+from training.recipe import Recipe
+print("a recipe may print")
+recipe = Recipe(
+    name="mine", title="t", dataset="digits", build_model=None, build_optimizer=None, build_loss=None,
+    batch_size=12, epochs=3, settings={"rate": 0.5},
+)
+"""
+"""A recipe of a user's own, as its file."""
+
+
 def interrupted(run: Run) -> Run:
     """As Ctrl-C leaves it in the second round."""
     return replace(

@@ -8,7 +8,7 @@ import threading
 from typing import Any
 
 import pytest
-from cli_helpers import PLAN, RunsInStore, finished, interrupted
+from cli_helpers import PLAN, RunsInStore, interrupted
 from msgspec.structs import replace
 from rich.console import Console
 
@@ -19,7 +19,6 @@ from cli.live_view import LiveView, picture
 from cli.plain_view import PlainView
 from contracts.errors import NotFinite, RunNotFound
 from contracts.records import Claim, Report, Run, StepBatch, Task, TaskKey
-from runs import words
 
 
 class Clock:
@@ -132,6 +131,14 @@ def test_the_time_left_needs_some_progress(follower: Follower, stored: RunsInSto
 def test_how_many_steps_a_worker_takes(stored: RunsInStore, round_index: int, worker: int, steps: int) -> None:
     run = replace(stored.add(), round_index=round_index, plan=PLAN)
     assert total_steps(run, worker) == steps
+
+
+def test_a_batch_without_steps_is_no_worker(follower: Follower, stored: RunsInStore) -> None:
+    empty = StepBatch(
+        worker_index=0, round_index=2, attempt=9, first_step=0, ended_at=1.0, losses=(), examples=(), durations_ms=()
+    )
+    stored.store.put_steps("r-0001", empty)
+    assert follower.look().workers[0].loss == 0.5
 
 
 # --- how it looks ------------------------------------------------------------------------------------------
@@ -342,74 +349,3 @@ def test_a_frame_that_fails_is_left_out(follower: Follower, monkeypatch: pytest.
     monkeypatch.setattr(follower, "look", sometimes)
     with Display(follower, view):
         assert view.enough.wait(20)
-
-
-# --- words -------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(0, "0.00 s"), (0.42, "0.42 s"), (0.996, "1.0 s"), (12.34, "12.3 s"), (59.96, "1 min 00 s"), (125, "2 min 05 s"),
-     (3599.6, "1 h 00 min"), (3780, "1 h 03 min"), (-1, "0.00 s")],
-)  # fmt: skip
-def test_durations(seconds: float, text: str) -> None:
-    assert words.duration(seconds) == text
-
-
-@pytest.mark.parametrize(("seconds", "text"), [(7, "0:07"), (725, "12:05"), (3723, "1:02:03"), (-3, "0:00")])
-def test_clocks(seconds: float, text: str) -> None:
-    assert words.clock(seconds) == text
-
-
-@pytest.mark.parametrize(
-    ("amount", "text"),
-    [(0.0, "$0.0000"), (1234.5, "$1,234.50"), (0.03124, "$0.0312"), (0.00042, "$0.00042"), (0.0000001, "$0.00000010")],
-)
-def test_dollars(amount: float, text: str) -> None:
-    assert words.usd(amount) == text
-
-
-def test_sparks() -> None:
-    assert words.spark([0.0, 0.5, 1.0], 10) == "▁▅█"
-    assert words.spark([1.0, 1.0], 10) == "▁▁"
-    assert len(words.spark(list(range(1000)), 12)) == 12
-    assert words.spark(list(range(1000)), 12)[-1] == "█"
-    assert words.spark([], 5) == ""
-
-
-@pytest.mark.parametrize(
-    ("phase", "claimed", "warm", "text"),
-    [
-        ("PREPARING", False, False, "starting the functions"),
-        ("PREPARING", True, False, "reading the data"),
-        ("INITIALISING", False, False, "loading TensorFlow"),
-        ("INITIALISING", True, False, "building the model"),
-        ("TRAINING", False, False, "round 2 of 4: starting the functions"),
-        ("TRAINING", False, True, "round 2 of 4: training, 0 of 2 done"),
-        ("TRAINING", True, False, "round 2 of 4: training, 0 of 2 done"),
-        ("COMBINING", True, True, "round 2 of 4: combining the updates"),
-        ("EVALUATING", True, True, "evaluating on the test set"),
-        ("CLEARING", True, True, "clearing up"),
-    ],
-)
-def test_phases(stored: RunsInStore, phase: Any, claimed: bool, warm: bool, text: str) -> None:
-    run = replace(in_round_two(stored.add()), phase=phase)
-    key = TaskKey(round_index=2, kind="train")
-    tasks = {key: Task(key=key, status="CLAIMED" if claimed else "OFFERED", claim=CLAIM)}
-    assert words.phase(run, tasks, warm=warm, told_blocks={}) == text
-
-
-def test_every_reason_has_words(stored: RunsInStore) -> None:
-    run = finished(stored.add())
-    assert words.ending(run) == "finished: all epochs done"
-    assert words.ending(replace(run, status="CANCELLED")) == "stopped"
-    assert words.ending(replace(run, status="FAILED", reason="budget")) == "budget reached"
-    assert words.ending(replace(run, status="FAILED", reason="NotFinite")) == "failed"
-
-
-def test_a_batch_without_steps_is_no_worker(follower: Follower, stored: RunsInStore) -> None:
-    empty = StepBatch(
-        worker_index=0, round_index=2, attempt=9, first_step=0, ended_at=1.0, losses=(), examples=(), durations_ms=()
-    )
-    stored.store.put_steps("r-0001", empty)
-    assert follower.look().workers[0].loss == 0.5

@@ -13,20 +13,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from cli_helpers import (
-    RESULTS,
-    RunsInStore,
-    failed,
-    finished,
-    interrupted,
-    last_line,
-    start_in_stack,
-    versioned,
-)
+from cli_helpers import RESULTS, RunsInStore, failed, finished, interrupted, last_line, start_in_stack, versioned
 
 from cli.flags import RUN_ANSWER_KEYS
 from cli.follow import Follower
-from contracts.errors import AwsUnreachable, NotFinite, RunNotFound
+from contracts.errors import NotFinite, RunNotFound
+from contracts.stack_errors import AwsUnreachable
 from fakes.deployed_stack import NAME, DeployedStack, client_error
 
 CLOUD = ("--engine", "aws")

@@ -14,7 +14,8 @@ from dashboard_samples import SHAPE, make_sample, open_files, sample_home, sampl
 from msgspec.structs import replace
 
 from benchmarks.recorded_run import LiveRun
-from contracts.errors import AwsUnreachable, InvalidRunId, RunNotFound, RunOfOtherStack, StoreCorrupted
+from contracts.errors import InvalidRunId, RunNotFound, StoreCorrupted
+from contracts.stack_errors import AwsUnreachable, RunOfOtherStack
 from dashboard.options import Options
 from dashboard.queries import collector as collector_module
 from dashboard.queries.collector import Collector

@@ -8,7 +8,8 @@ from types import SimpleNamespace
 import pytest
 from dashboard_samples import open_files, sample_home, sample_run
 
-from contracts.errors import HomeNotWritable, RunOfOtherStack, StackNotFound, StoreCorrupted
+from contracts.errors import HomeNotWritable, StoreCorrupted
+from contracts.stack_errors import RunOfOtherStack, StackNotFound
 from dashboard.options import Options
 from dashboard.queries.source import open_source
 from engines.aws import AwsEngine

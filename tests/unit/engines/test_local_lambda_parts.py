@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from contracts.errors import InvalidSetting, ShapeMismatch, TaskFailed, all_errors, error_from_record
+from contracts.error_catalogue import all_errors, error_from_record
+from contracts.errors import InvalidSetting, ShapeMismatch, TaskFailed
 from contracts.function_errors import error_in_answer
 from engines.local_lambda.environment import exit_text
 from engines.local_lambda.invocation import Function, random_uuid

@@ -21,8 +21,9 @@ from handler_helpers import (
     stream_record,
 )
 
-from contracts.errors import InvalidMessage, InvalidRecord, InvocationFailed, InvokeForbidden, StoreUnreachable
+from contracts.errors import InvalidMessage, InvocationFailed
 from contracts.records import Run, Task, TaskKey
+from contracts.stack_errors import InvalidRecord, InvokeForbidden, StoreUnreachable
 from fakes.memory_store import MemoryStore
 from handlers import conduct
 from runs import transitions

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from contracts.errors import FunctionNotFound, InvalidSetting, InvocationFailed
+from contracts.errors import InvalidSetting, InvocationFailed
+from contracts.stack_errors import FunctionNotFound
 from handlers import wiring
 from handlers.environment import read_environment
 from handlers.lambda_invoker import LambdaInvoker

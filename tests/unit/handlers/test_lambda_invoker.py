@@ -12,19 +12,21 @@ from botocore.exceptions import ConnectTimeoutError, NoCredentialsError, ReadTim
 from handler_helpers import refused
 
 from contracts.errors import (
-    AwsRefused,
-    CredentialsMissing,
     EnvironmentFailed,
-    EventTooLarge,
-    FunctionNotFound,
     InvalidImage,
     InvocationFailed,
-    InvokeForbidden,
     LambdafitError,
-    MountFailed,
     OutOfMemory,
     TaskFailed,
     TimedOut,
+)
+from contracts.stack_errors import (
+    AwsRefused,
+    CredentialsMissing,
+    EventTooLarge,
+    FunctionNotFound,
+    InvokeForbidden,
+    MountFailed,
 )
 from handlers.lambda_invoker import THREADS, LambdaInvoker
 

@@ -9,21 +9,12 @@ from typing import Any
 import boto3
 import pytest
 from botocore.exceptions import EndpointConnectionError
-from handler_helpers import (
-    NOW,
-    RUN_ID,
-    Context,
-    failed_names,
-    image_record,
-    make_run,
-    refused,
-    sample,
-    stream_record,
-)
+from handler_helpers import NOW, RUN_ID, Context, failed_names, image_record, make_run, refused, sample, stream_record
 from msgspec.structs import replace
 
-from contracts.errors import NotificationFailed, RunCancelled
+from contracts.errors import RunCancelled
 from contracts.records import RoundPlan, RoundRecord, Run
+from contracts.stack_errors import NotificationFailed
 from fakes.dynamodb_table import dynamodb_table
 from fakes.memory_store import MemoryStore
 from handlers import monitor

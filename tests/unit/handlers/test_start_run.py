@@ -13,7 +13,8 @@ from botocore.exceptions import ReadTimeoutError
 from handler_helpers import RUN_ID, Context, Invocations, make_run, refused, sample
 from msgspec.structs import replace
 
-from contracts.errors import ErrorRecord, StoreUnreachable
+from contracts.errors import ErrorRecord
+from contracts.stack_errors import StoreUnreachable
 from fakes.memory_store import MemoryStore
 from handlers import api, start_run
 from handlers.lambda_invoker import LambdaInvoker

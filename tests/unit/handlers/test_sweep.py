@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from handler_helpers import RUN_ID, Context, Hands, Invocations, make_run, sample
 
-from contracts.errors import StoreCorrupted, SweepIncomplete
+from contracts.errors import StoreCorrupted
 from contracts.messages import parse_task
 from contracts.records import Run
+from contracts.stack_errors import SweepIncomplete
 from fakes.arithmetic_trainer import ArithmeticTrainer
 from fakes.memory_store import MemoryStore
 from handlers import sweep

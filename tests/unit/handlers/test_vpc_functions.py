@@ -17,8 +17,9 @@ import pytest
 from handler_helpers import NOW, RUN_ID, Context, fake_services, make_run, sample
 from msgspec.structs import replace
 
-from contracts.errors import EventTooLarge, InvalidImage, InvalidMessage, LambdafitError, RunAtWork
+from contracts.errors import InvalidImage, InvalidMessage, LambdafitError
 from contracts.records import TaskKey
+from contracts.stack_errors import EventTooLarge, RunAtWork
 from fakes.arithmetic_trainer import ArithmeticTrainer
 from fakes.folder_objects import FolderObjects
 from handlers import combine, exports, prepare, probe, wiring

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from handler_helpers import NOW, RUN_ID, Invocations, make_run, queue_record, refused, sample
 
-from contracts.errors import InvalidRunId, LibrariesMissing
+from contracts.errors import InvalidRunId
 from contracts.messages import FUNCTIONS, TaskMessage, is_warm_up, warm_up_event
 from contracts.records import Run, TaskKey
+from contracts.stack_errors import LibrariesMissing
 from handlers import wiring
 from handlers.failed_invocations import read_failure
 from handlers.lambda_invoker import LambdaInvoker

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from made_archives import FILES, Maker, archive_of_tar, files_below, tar_of
 
-from contracts.errors import ArchiveCorrupted, NoRoomForLibraries
+from contracts.stack_errors import ArchiveCorrupted, NoRoomForLibraries
 from libraries import unpack as unpacking
 from libraries.archive import decompressed
 from libraries.sources import FileArchive, read_manifest

@@ -15,7 +15,7 @@ import msgspec
 import pytest
 from made_archives import Maker
 
-from contracts.errors import LibrariesNotBuilt
+from contracts.stack_errors import LibrariesNotBuilt
 from libraries import build as building
 from libraries import lock
 from libraries.build import built, compile_modules, wanted_pins

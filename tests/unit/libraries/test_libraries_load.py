@@ -16,17 +16,17 @@ from typing import Any
 import pytest
 from made_archives import FILES, Made, Maker, files_below
 
-from contracts.errors import (
+from contracts.errors import LambdafitError
+from contracts.ports import ObjectFacts, Objects
+from contracts.stack_errors import (
     ArchiveCorrupted,
     ArchiveNotFound,
     ArchiveUnsuitable,
-    LambdafitError,
     LibrariesOutdated,
     NoRoomForLibraries,
     ObjectNotFound,
     ObjectsForbidden,
 )
-from contracts.ports import ObjectFacts, Objects
 from fakes.folder_objects import FolderObjects
 from libraries import folders, load, unpack
 from libraries.install import install

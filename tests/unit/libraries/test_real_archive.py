@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from contracts.errors import LibrariesNotBuilt
+from contracts.stack_errors import LibrariesNotBuilt
 from libraries.build import PYTHON, Built, build, built, find_uv
 from libraries.lock import LOCK, this_architecture, this_python
 from libraries.trim import reason_to_drop

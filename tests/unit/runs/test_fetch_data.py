@@ -11,16 +11,11 @@ import numpy as np
 import pytest
 import xxhash
 
-from contracts.errors import (
-    DataCorrupted,
-    DataNotFound,
-    ObjectsForbidden,
-    ObjectsUnreachable,
-    UnknownRecipe,
-)
+from contracts.errors import DataCorrupted, DataNotFound, UnknownRecipe
 from contracts.ports import ObjectFacts
 from contracts.records import Run
 from contracts.settings import make_settings
+from contracts.stack_errors import ObjectsForbidden, ObjectsUnreachable
 from fakes.folder_objects import FolderObjects
 from fakes.memory_files import MemoryFiles
 from runs import fetch_data as module

@@ -10,7 +10,8 @@ import pytest
 import xxhash
 from msgspec.structs import replace as changed
 
-from contracts.errors import DataCorrupted, ObjectNotFound, WeightsNotFound, WeightsUnfit
+from contracts.errors import DataCorrupted, WeightsNotFound, WeightsUnfit
+from contracts.stack_errors import ObjectNotFound
 from fakes.memory_files import MemoryFiles
 from runs import check_weights, weights
 from runs.describe_recipe import DataPlaces

@@ -2,100 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from botocore.exceptions import (
-    EndpointConnectionError,
-    NoCredentialsError,
-    ReadTimeoutError,
-    TokenRetrievalError,
-)
+from botocore.exceptions import EndpointConnectionError, NoCredentialsError, ReadTimeoutError, TokenRetrievalError
 from msgspec.structs import replace
 
-from contracts.errors import (
-    ItemTooLarge,
-    LambdafitError,
-    RunExists,
-    RunNotFound,
-    StoreCorrupted,
-    StoreRefused,
-    StoreUnreachable,
-    TableNotFound,
-)
-from contracts.records import Report, RoundRecord, Run, Span, SpanBatch, StepBatch, Task, TaskKey
-from contracts.settings import RunSettings
-from fakes.dynamodb_table import TABLE, dynamodb_table
-from fakes.scripted_dynamodb import Failure, ScriptedClient, refusal
+from contracts.errors import LambdafitError, RunExists, StoreCorrupted
+from contracts.records import Report
+from contracts.stack_errors import ItemTooLarge, StoreRefused, StoreUnreachable, TableNotFound
+from fakes.dynamodb_table import TABLE
+from fakes.scripted_dynamodb import Failure, refusal
 from stores.aws_clients import client
 from stores.dynamodb import DynamoStore
 from stores.dynamodb_table import Backoff
+from unit.stores.scripted_store import KEY, RUN_ID, TASK, Cloud, make_round, make_run, make_steps
 
-RUN_ID = "r-0001"
-KEY = TaskKey(round_index=1, kind="train", index=0)
-TASK = Task(key=KEY, version=1)
 THROTTLED = refusal("ProvisionedThroughputExceededException")
 NO_ANSWER = ReadTimeoutError(endpoint_url="https://dynamodb")
 CONFLICT = refusal("TransactionCanceledException", reasons=("None", "TransactionConflict"))
 PUT, TRANSACT = "put_item", "transact_write_items"
 
 
-@dataclass
-class Cloud:
-    """A store on a scripted client, and how long it has waited."""
-
-    client: ScriptedClient
-    real: Any
-    waited_s: list[float] = field(default_factory=list)
-    now_s: float = 1_000_000.0
-    clock_s: float = 0.0
-    step_s: float = 0.0
-
-    def __post_init__(self) -> None:
-        backoff = Backoff(attempts=6, jitter=lambda: 0.5, sleep=self.waited_s.append, clock=self.clock)
-        self.store = DynamoStore(TABLE, self.client, backoff=backoff, now=lambda: self.now_s, telemetry_days=2)
-
-    def clock(self) -> float:
-        self.clock_s += self.step_s
-        return self.clock_s
-
-    def another(self, **options: Any) -> DynamoStore:
-        """Another process's store on the same table: it remembers nothing, and nothing fails."""
-        return DynamoStore(TABLE, self.real, **options)
-
-
-@pytest.fixture
-def cloud() -> Iterator[Cloud]:
-    with dynamodb_table() as client:
-        found = Cloud(ScriptedClient(client), client)
-        found.store.create_run(make_run())
-        found.client.requests.clear()
-        yield found
-
-
-def make_run(workers: int = 2, **changes: Any) -> Run:
-    settings = RunSettings(recipe="a", recipe_digest="b", dataset="c", workers=workers, batch_size=4, epochs=1)
-    values = {"settings": settings, "code_version": "1", "created_at": 5.0, "deadline_at": 9.0, "status": "RUNNING"}
-    return Run(run_id=RUN_ID, **(values | changes))
-
-
 STAGE = make_run().stage
-
-
-def make_round(index: int) -> RoundRecord:
-    return RoundRecord(
-        round_index=index,
-        generation=1,
-        committed_at=1.0,
-        examples=8,
-        epochs=0.5,
-        metrics={},
-        inputs={},
-        parameters=(),
-        cost_usd=0.0,
-    )
 
 
 WRITES: dict[str, tuple[str, Callable[[DynamoStore], bool]]] = {
@@ -338,19 +268,6 @@ def test_progress_that_has_expired_is_not_shown(cloud: Cloud) -> None:
     assert item["expires_at"]["N"] == "1172800" and item["kind"]["S"] == "steps"
 
 
-def make_steps(first_step: int) -> StepBatch:
-    return StepBatch(
-        worker_index=1,
-        round_index=1,
-        attempt=1,
-        first_step=first_step,
-        ended_at=float(first_step),
-        losses=(0.5,),
-        examples=(4,),
-        durations_ms=(1.25,),
-    )
-
-
 # --- what is refused for good ------------------------------------------------------------------------------
 
 
@@ -390,72 +307,3 @@ def test_an_item_of_another_shape_is_named(cloud: Cloud) -> None:
     cloud.real.put_item(TableName=TABLE, Item=key | {"data": {"S": '{"key": 5}'}})
     with pytest.raises(StoreCorrupted, match=r"task#000001#train#0000.*Task cannot be read"):
         cloud.store.load_task(RUN_ID, KEY)
-
-
-# --- removal -----------------------------------------------------------------------------------------------
-
-
-def fill(store: DynamoStore) -> None:
-    """A run with a bit of everything, also telemetry of a combine task, which the run's shape does not show."""
-    combine = TaskKey(round_index=1, kind="combine", index=5, generation=1)
-    for index in range(40):
-        assert store.save_task(RUN_ID, replace(TASK, key=replace(KEY, index=index)))
-        store.put_steps(RUN_ID, make_steps(index))
-    assert store.save_task(RUN_ID, Task(key=combine, version=1))
-    span = Span(name="load", start_s=1.0, end_s=2.0)
-    store.put_spans(RUN_ID, SpanBatch(key=combine, attempt=1, request_id="a", spans=(span,)))
-    assert store.save_run(make_run(version=2), make_round(1))
-
-
-def left_over(cloud: Cloud) -> list[str]:
-    found = cloud.real.scan(TableName=TABLE)["Items"]
-    return sorted(f"{item['pk']['S']} {item['sk']['S']}" for item in found)
-
-
-def test_a_removed_run_leaves_no_item(cloud: Cloud) -> None:
-    fill(cloud.store)
-
-    def few_only(request: dict[str, Any]) -> dict[str, Any]:
-        asked = request["RequestItems"][TABLE]
-        cloud.real.batch_write_item(RequestItems={TABLE: asked[:3]})
-        return {"UnprocessedItems": {TABLE: asked[3:]}}
-
-    cloud.client.change_requests("batch_write_item", few_only, few_only)
-    cloud.another(page_items=7).delete_run("r-none")
-    cloud.store.delete_run(RUN_ID)
-    assert left_over(cloud) == []
-
-
-def test_a_removal_that_was_cut_short_is_seen_and_can_be_done_again(cloud: Cloud) -> None:
-    fill(cloud.store)
-    cloud.client.refuse("batch_write_item", refusal("AccessDeniedException"))
-    with pytest.raises(StoreRefused):
-        cloud.store.delete_run(RUN_ID)
-    other = cloud.another()
-    (run,) = other.list_runs()
-    assert (run.status, run.reason) == ("CANCELLED", "removed") and other.open_run_ids() == []
-    other.delete_run(RUN_ID)
-    assert left_over(cloud) == []
-
-
-def test_nothing_is_written_about_a_run_that_is_being_removed(cloud: Cloud) -> None:
-    late = cloud.another()
-    run = late.load_run(RUN_ID)
-    cloud.client.refuse("batch_write_item", refusal("AccessDeniedException"))
-    fill(cloud.store)
-    with pytest.raises(StoreRefused):
-        cloud.store.delete_run(RUN_ID)
-    again = replace(TASK, version=2, attempt=1)
-    fenced = late.load_run(RUN_ID)
-    assert not late.save_task(RUN_ID, again, stage=run.stage), "neither claimed nor offered"
-    assert late.save_tasks(RUN_ID, [again], stage=fenced.stage) == [False]
-    for version in (run.version + 1, fenced.version + 1):
-        assert not late.save_run(replace(run, version=version))
-        assert not late.save_run(replace(run, version=version), make_round(7))
-    cloud.store.delete_run(RUN_ID)
-    assert not late.save_task(RUN_ID, again), "a late report finds no task"
-    assert not late.save_tasks(RUN_ID, [TASK], stage=run.stage)[0]
-    assert not late.save_run(replace(run, version=run.version + 1))
-    assert left_over(cloud) == []
-    with pytest.raises(RunNotFound):
-        cloud.store.load_run(RUN_ID)

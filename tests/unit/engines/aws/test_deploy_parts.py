@@ -12,14 +12,8 @@ from typing import Any
 import boto3
 import pytest
 
-from contracts.errors import (
-    DeployFailed,
-    InvalidSetting,
-    LibrariesMissing,
-    QuotaTooSmall,
-    SamNotFound,
-    StackDamaged,
-)
+from contracts.errors import InvalidSetting
+from contracts.stack_errors import DeployFailed, LibrariesMissing, QuotaTooSmall, SamNotFound, StackDamaged
 from engines.aws import AwsEngine
 from engines.aws_stack import checks, libraries_upload, plan, sam
 from engines.aws_stack.account import Account
@@ -242,7 +236,7 @@ def test_libraries_that_this_code_does_not_want(
 
 def test_a_function_that_must_not_be_called(engine: AwsEngine, stack: DeployedStack) -> None:
     stack.lambda_.refusals["predict"] = [client_error("AccessDeniedException")]
-    from contracts.errors import AccessDenied
+    from contracts.stack_errors import AccessDenied
 
     with pytest.raises(AccessDenied, match="function predict: AccessDeniedException on Invoke"):
         checks.check_functions(engine, nobody)

@@ -17,12 +17,12 @@ from contracts.errors import (
     InvalidMessage,
     NotResumable,
     RecipeFailed,
-    StackVersionDiffers,
     TooManyWorkers,
     WeightsNotFound,
     WeightsUnfit,
 )
 from contracts.records import Run
+from contracts.stack_errors import StackVersionDiffers
 from engines.aws import AwsEngine
 from fakes.deployed_stack import DeployedStack, client_error
 from runs import framework_versions, recipes, weights

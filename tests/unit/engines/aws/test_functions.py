@@ -13,22 +13,24 @@ import pytest
 from botocore.stub import ANY, Stubber
 
 from contracts.errors import (
-    AccessDenied,
-    AwsUnreachable,
     EnvironmentFailed,
-    FunctionNotFound,
-    FunctionNotReady,
-    FunctionThrottled,
     LambdafitError,
-    LibrariesMissing,
-    MountFailed,
     OutOfMemory,
     RecipeFailed,
     ShapeMismatch,
-    StackDamaged,
-    StackVersionDiffers,
     TaskFailed,
     TimedOut,
+)
+from contracts.stack_errors import (
+    AccessDenied,
+    AwsUnreachable,
+    FunctionNotFound,
+    FunctionNotReady,
+    FunctionThrottled,
+    LibrariesMissing,
+    MountFailed,
+    StackDamaged,
+    StackVersionDiffers,
 )
 from engines.aws import AwsEngine
 from engines.aws_stack.functions import BETWEEN_TRIES_S, Functions

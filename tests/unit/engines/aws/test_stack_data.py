@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from contracts.errors import AwsRefused, DataCorrupted, DataNotFound, InvalidSetting, LambdafitError
+from contracts.errors import DataCorrupted, DataNotFound, InvalidSetting, LambdafitError
+from contracts.stack_errors import AwsRefused
 from engines.aws import AwsEngine
 from engines.aws_stack import datasets
 from engines.aws_stack.bucket import Bucket

@@ -14,14 +14,14 @@ from botocore.exceptions import (
     TokenRetrievalError,
 )
 
-from contracts.errors import (
+from contracts.errors import LambdafitError
+from contracts.stack_errors import (
     AccessDenied,
     AwsRefused,
     AwsUnreachable,
     CredentialsMissing,
     FunctionNotReady,
     FunctionThrottled,
-    LambdafitError,
     MountFailed,
     RegionMissing,
     StackNotFound,

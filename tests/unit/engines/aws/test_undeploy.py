@@ -9,7 +9,7 @@ from typing import Any
 import boto3
 import pytest
 
-from contracts.errors import AccessDenied, AwsRefused, UndeployIncomplete
+from contracts.stack_errors import AccessDenied, AwsRefused, UndeployIncomplete
 from engines.aws import AwsEngine
 from engines.aws_stack import leftovers
 from engines.aws_stack.account import Account
