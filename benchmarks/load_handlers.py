@@ -10,30 +10,21 @@ import os
 import time
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from contracts.messages import parse_task
 from contracts.records import StepBatch, Task
+from every_task import every_task
 from handlers import wiring
-from runs.combine import clear, combine
 from runs.execute import execute
-from runs.prepare import prepare
 from runs.services import Services
-from runs.train import evaluate, initialise, train
 from stores.sqlite import SqliteStore
 from whole_numbers import NumberTrainer, prepare_numbers
 
 TRAINER = NumberTrainer()
-WORK = {
-    "combine": combine,
-    "clear": clear,
-    "initialise": partial(initialise, trainer=TRAINER),
-    "train": partial(train, trainer=TRAINER),
-    "evaluate": partial(evaluate, trainer=TRAINER),
-    "prepare": partial(prepare, prepare_data=prepare_numbers),
-}
+WORK = every_task(TRAINER, prepare_numbers)
 
 
 class TimedStore(SqliteStore):

@@ -20,14 +20,12 @@ from contracts.errors import LambdafitError
 from contracts.messages import parse_task
 from contracts.records import Run
 from contracts.settings import RunSettings
+from every_task import every_task
 from handlers import wiring
-from runs.combine import clear, combine
 from runs.execute import execute
-from runs.prepare import prepare
 from runs.reconcile import EndedInvocation, reconcile
 from runs.services import Services
 from runs.start import start
-from runs.train import evaluate, initialise, train
 from stores.dynamodb import DynamoStore
 from stores.shared_files import FolderFiles
 
@@ -36,14 +34,7 @@ sys.path.append(str(harness.ROOT / "tests"))
 from fakes.dynamodb_table import TABLE, dynamodb_table
 
 TRAINER = whole_numbers.NumberTrainer()
-WORK = {
-    "combine": combine,
-    "clear": clear,
-    "initialise": partial(initialise, trainer=TRAINER),
-    "train": partial(train, trainer=TRAINER),
-    "evaluate": partial(evaluate, trainer=TRAINER),
-    "prepare": partial(prepare, prepare_data=whole_numbers.prepare_numbers),
-}
+WORK = every_task(TRAINER, whole_numbers.prepare_numbers)
 
 
 class Queued:

@@ -6,18 +6,16 @@ The vector's length is the recipe setting `values`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cache, partial
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from contracts.messages import parse_task
 from contracts.records import Run
+from every_task import every_task
 from handlers import wiring
-from runs.combine import clear, combine
 from runs.execute import execute
-from runs.prepare import prepare
-from runs.train import evaluate, initialise, train
 from runs.trainer import NO_TENSORS, Initial, Tensors, Validation
 from training.shards import Rows
 from training.vector_files import Vector
@@ -116,14 +114,7 @@ def prepare_nothing(run: Run) -> dict[str, Any]:
 
 
 TRAINER = IdleTrainer()
-WORK = {
-    "combine": combine,
-    "clear": clear,
-    "initialise": partial(initialise, trainer=TRAINER),
-    "train": partial(train, trainer=TRAINER),
-    "evaluate": partial(evaluate, trainer=TRAINER),
-    "prepare": partial(prepare, prepare_data=prepare_nothing),
-}
+WORK = every_task(TRAINER, prepare_nothing)
 
 
 def handler(event: Mapping[str, Any], context: wiring.LambdaContext) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache, partial
+from functools import cache
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,14 +28,12 @@ from contracts.messages import parse_task
 from contracts.ports import OpenFile, SharedFiles
 from contracts.records import FileRef, Run
 from engines.local import MEMORY_VARIABLES
+from every_task import every_task
 from handlers import wiring
 from round_handlers import IdleShard, IdleTrainer, Steps
-from runs.combine import clear, combine
 from runs.execute import execute
-from runs.prepare import prepare
 from runs.reconcile import EndedInvocation, reconcile
 from runs.services import Services
-from runs.train import evaluate, initialise, train
 from stores.shared_files import FolderFiles
 from stores.sqlite import SqliteStore
 from training.combine import Update, average_slice
@@ -202,14 +200,7 @@ class SleepingTrainer(IdleTrainer):
 
 
 TRAINER = SleepingTrainer()
-WORK = {
-    "combine": combine,
-    "clear": clear,
-    "initialise": partial(initialise, trainer=TRAINER),
-    "train": partial(train, trainer=TRAINER),
-    "evaluate": partial(evaluate, trainer=TRAINER),
-    "prepare": partial(prepare, prepare_data=prepare_numbers),
-}
+WORK = every_task(TRAINER, prepare_numbers)
 
 
 class Limit:

@@ -11,20 +11,16 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from contracts.messages import parse_task
 from contracts.records import Run, Task
 from fakes.arithmetic_trainer import ArithmeticShard, ArithmeticTrainer, Steps
+from fakes.every_task import every_task
 from handlers import wiring
-from runs.combine import clear, combine
 from runs.execute import execute
-from runs.prepare import prepare as prepare_task
 from runs.services import Services
-from runs.train import evaluate, initialise
-from runs.train import train as train_task
 from stores.sqlite import SqliteStore
 from training.shards import Rows
 
@@ -85,14 +81,7 @@ def services() -> Services:
 
 LOSING = LosingStore(wiring.environment().store_file)
 TRAINER = SlowTrainer()
-WORK = {
-    "combine": combine,
-    "clear": clear,
-    "initialise": partial(initialise, trainer=TRAINER),
-    "train": partial(train_task, trainer=TRAINER),
-    "evaluate": partial(evaluate, trainer=TRAINER),
-    "prepare": partial(prepare_task, prepare_data=lambda run: {"train_examples": 101, "val_examples": 7}),
-}
+WORK = every_task(TRAINER, lambda run: {"train_examples": 101, "val_examples": 7})
 
 
 def handler(event: Mapping[str, Any], context: wiring.LambdaContext) -> dict[str, Any]:

@@ -16,8 +16,8 @@ from safetensors.numpy import load as load_safetensors
 
 from contracts.messages import FUNCTIONS
 from contracts.records import TaskKey
+from fakes import every_task
 from runs import budget, combine, decide, execute, paths, reconcile, stages, train, transitions
-from simulation import world
 from simulation.simulated_store import SimulatedStore
 from training import vector_files
 from training.combine import Update
@@ -267,8 +267,8 @@ def _() -> Sequence[Patch]:
         run = execution.run
         return real(dataclasses.replace(execution, run=replace(run, round_index=run.round_index + 1)))
 
-    real = world.clear
-    return [(world, "clear", clear)]
+    real = every_task.clear
+    return [(every_task, "clear", clear)]
 
 
 @mutant("clearing up does not make the store durable first")

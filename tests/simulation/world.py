@@ -23,15 +23,12 @@ from contracts.messages import TaskMessage, parse_task
 from contracts.records import Run
 from contracts.settings import RunSettings
 from fakes.arithmetic_trainer import ArithmeticTrainer
+from fakes.every_task import every_task
 from runs import control
 from runs.code_version import code_version
-from runs.combine import clear, combine
 from runs.execute import execute
-from runs.extract import extract
-from runs.prepare import prepare
 from runs.reconcile import EndedInvocation, reconcile
 from runs.services import Services
-from runs.train import evaluate, initialise, train
 from simulation.faults import CALM_AFTER_TURNS, NO_FAULTS, SWEEP_S, SWEEPS, Faults, calm
 from simulation.processes import Process, carriers, new_environment
 from simulation.shapes import RUN_ID, settings
@@ -88,15 +85,7 @@ class World:
         self._carriers = carriers(greenlet.getcurrent())
         self._free: list[Services] = []
         self._frozen = self._slice_stalls = False
-        self._work: dict[str, Any] = {
-            "prepare": partial(prepare, prepare_data=lambda run: dict(self.data_facts)),
-            "extract": partial(extract, trainer=self.trainer),
-            "initialise": partial(initialise, trainer=self.trainer),
-            "train": partial(train, trainer=self.trainer),
-            "evaluate": partial(evaluate, trainer=self.trainer),
-            "combine": combine,
-            "clear": clear,
-        }
+        self._work: dict[str, Any] = every_task(self.trainer, lambda run: dict(self.data_facts))
         self._set_faults(self.faults)
 
     # --- ports: clock, randomness, deadline, invoker ---

@@ -8,7 +8,6 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import pytest
@@ -18,27 +17,18 @@ from moto.dynamodb.models import dynamodb_backends
 from contracts.messages import parse_task
 from fakes.arithmetic_trainer import ArithmeticTrainer
 from fakes.dynamodb_table import REGION, dynamodb_table
+from fakes.every_task import every_task
 from fakes.memory_files import MemoryFiles
 from fakes.memory_store import MemoryStore
 from handlers import conduct, monitor, start_run, wiring
-from runs.combine import clear, combine
 from runs.execute import execute
-from runs.prepare import prepare
 from runs.reconcile import reconcile
 from runs.services import Services
 from runs.start import start
-from runs.train import evaluate, initialise, train
 from stores.dynamodb import DynamoStore
 
 TRAINER = ArithmeticTrainer()
-WORK = {
-    "prepare": partial(prepare, prepare_data=lambda _: {"train_examples": 64, "val_examples": 6}),
-    "initialise": partial(initialise, trainer=TRAINER),
-    "train": partial(train, trainer=TRAINER),
-    "evaluate": partial(evaluate, trainer=TRAINER),
-    "combine": combine,
-    "clear": clear,
-}
+WORK = every_task(TRAINER, lambda _: {"train_examples": 64, "val_examples": 6})
 MOST_TURNS = 200
 
 

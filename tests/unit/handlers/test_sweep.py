@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import pytest
@@ -13,23 +12,14 @@ from contracts.messages import parse_task
 from contracts.records import Run
 from contracts.stack_errors import SweepIncomplete
 from fakes.arithmetic_trainer import ArithmeticTrainer
+from fakes.every_task import every_task
 from fakes.memory_store import MemoryStore
 from handlers import sweep
-from runs.combine import clear, combine
 from runs.execute import execute
-from runs.prepare import prepare
 from runs.services import Services
-from runs.train import evaluate, initialise, train
 
 TRAINER = ArithmeticTrainer()
-WORK = {
-    "prepare": partial(prepare, prepare_data=lambda _: {"train_examples": 64, "val_examples": 6}),
-    "initialise": partial(initialise, trainer=TRAINER),
-    "train": partial(train, trainer=TRAINER),
-    "evaluate": partial(evaluate, trainer=TRAINER),
-    "combine": combine,
-    "clear": clear,
-}
+WORK = every_task(TRAINER, lambda _: {"train_examples": 64, "val_examples": 6})
 
 
 class Unhurried:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,18 +15,15 @@ from contracts.ports import SharedFiles
 from contracts.records import Run, TaskKey
 from contracts.settings import RunSettings, make_settings
 from fakes.arithmetic_trainer import ArithmeticTrainer
+from fakes.every_task import every_task
 from fakes.memory_files import MemoryFiles
 from fakes.memory_store import MemoryStore
 from runs.block_progress import ToldBlocks
-from runs.combine import clear, combine
 from runs.execute import Work, execute
-from runs.extract import extract
-from runs.prepare import prepare
 from runs.reconcile import EndedInvocation, reconcile
 from runs.services import Services
 from runs.start import start
 from runs.summary import load, summarise
-from runs.train import evaluate, initialise, train
 from runs.worker_telemetry import FLUSH_MIN_S
 from training import feature_blocks
 from training.feature_blocks import Block
@@ -74,15 +70,7 @@ class World:
 
     def __post_init__(self) -> None:
         self.services = Services(self.store, self.store, self.files, self, self, self)
-        self.work: dict[str, Work] = {
-            "prepare": partial(prepare, prepare_data=lambda _: FACTS),
-            "extract": partial(extract, trainer=self.trainer),
-            "initialise": partial(initialise, trainer=self.trainer),
-            "train": partial(train, trainer=self.trainer),
-            "evaluate": partial(evaluate, trainer=self.trainer),
-            "combine": combine,
-            "clear": clear,
-        }
+        self.work: dict[str, Work] = every_task(self.trainer, lambda _: FACTS)
 
     def now(self) -> float:
         self.now_s += 0.001

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, NamedTuple
 
 import pytest
@@ -20,14 +19,12 @@ from contracts.settings import RunSettings
 from fakes import arithmetic_trainer
 from fakes.capacity_meter import CapacityMeter
 from fakes.dynamodb_table import TABLE, dynamodb_table
+from fakes.every_task import every_task
 from fakes.memory_files import MemoryFiles
 from runs.code_version import code_version
-from runs.combine import clear, combine
 from runs.execute import execute
-from runs.prepare import prepare
 from runs.reconcile import reconcile
 from runs.services import Services
-from runs.train import evaluate, initialise, train
 from stores.dynamodb import DynamoStore
 
 RUN_ID = "r-0123456789"
@@ -58,14 +55,7 @@ class Cloud:
         self.services = Services(self.store, self.store, MemoryFiles(), self, self, self)
         trainer = arithmetic_trainer.ArithmeticTrainer()
         facts = {"train_examples": 16 * self.workers, "val_examples": 2 * self.workers}
-        self._work = {
-            "prepare": partial(prepare, prepare_data=lambda run: facts),
-            "initialise": partial(initialise, trainer=trainer),
-            "train": partial(train, trainer=trainer),
-            "evaluate": partial(evaluate, trainer=trainer),
-            "combine": combine,
-            "clear": clear,
-        }
+        self._work = every_task(trainer, lambda run: facts)
 
     def now(self) -> float:
         self.now_s += 0.000123
