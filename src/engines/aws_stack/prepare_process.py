@@ -61,16 +61,16 @@ def prepare_apart(wanted: Wanted, places: DataPlaces, target: Path) -> dict[str,
     )
 
 
-def _prepare(question: _Question) -> dict[str, Any]:
-    source = question.wanted.source()
-    data_folder = Path(question.places.data_folder) if question.places.data_folder else None
-    downloads = Path(question.places.download_folder)
+def prepare_here(wanted: Wanted, places: DataPlaces, target: Path) -> dict[str, Any]:
+    """The same in this process, which then has run the recipe's own code."""
+    source = wanted.source()
+    data_folder = Path(places.data_folder) if places.data_folder else None
+    downloads = Path(places.download_folder)
     missing = missing_bytes(source, data_folder, downloads)
     if missing:
         sys.stderr.write(f"Downloading {source.name} ({missing / 1e6:.1f} MB) from {source.base_url}\n")
-    files = FolderFiles(Path(question.target))
-    return prepare_dataset(source, files, data_folder=data_folder, cache_folder=downloads)
+    return prepare_dataset(source, FolderFiles(target), data_folder=data_folder, cache_folder=downloads)
 
 
 if __name__ == "__main__":
-    answer(_Question, _prepare)
+    answer(_Question, lambda asked: prepare_here(asked.wanted, asked.places, Path(asked.target)))

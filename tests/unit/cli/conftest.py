@@ -10,6 +10,7 @@ from cli_helpers import FakeEngine, RunsInStore
 from click.testing import CliRunner, Result
 
 from cli.main import main
+from engines.aws_stack.prepare_process import prepare_here
 from fakes.deployed_stack import DeployedStack, pretend_credentials, use_fake_lambda
 
 Invoke = Callable[..., Result]
@@ -53,9 +54,10 @@ def stored(home: Path) -> RunsInStore:
 
 @pytest.fixture
 def stack(monkeypatch: pytest.MonkeyPatch) -> Iterator[DeployedStack]:
-    """A deployed stack, by moto."""
+    """A deployed stack, by moto. Data are prepared in this process, which need not import scikit-learn each time."""
     from moto import mock_aws
 
+    monkeypatch.setattr("engines.aws_stack.datasets.prepare_apart", prepare_here)
     pretend_credentials(monkeypatch)
     with mock_aws():
         yield DeployedStack(use_fake_lambda(monkeypatch))
