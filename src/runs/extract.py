@@ -69,11 +69,11 @@ def extract(execution: Execution, trainer: Trainer) -> Report:
     )
 
 
-def joined_features(execution: Execution) -> dict[str, Any]:
+def joined_features(execution: Execution, trainer: Trainer) -> dict[str, Any]:
     """The facts of the outputs that a run trains on: as they are there, or joined now. Empty for a run without.
 
     Raises:
-        TornFile: a block is missing or holds other bytes than were reported.
+        TornFile: a block is damaged again as soon as it is written.
         DiskFull, HomeNotWritable: they cannot be written.
     """
     run, files = execution.run, execution.services.files
@@ -84,19 +84,40 @@ def joined_features(execution: Execution) -> dict[str, Any]:
     if found is not None:
         feature_blocks.remove_blocks(files, folder)
         return found
-    stored: list[tuple[Block, str]] = []
     with execution.span("write"):
-        for index in range(extracting_workers(run)):
-            task = execution.services.store.load_task(run.run_id, TaskKey(round_index=0, kind="extract", index=index))
-            assert task is not None and task.report is not None  # noqa: S101 - EXTRACTING is over
-            stored += zip(_own_blocks(run, index), task.report.facts["digests"], strict=True)
         try:
-            return feature_blocks.join_blocks(files, folder, stored)
+            return _join(execution, trainer, folder)
         except (TornFile, HomeNotWritable):
             found = feature_blocks.joined_features(files, folder)
             if found is None:
                 raise
             return found  # another run has joined them meanwhile, and removed blocks or what was being written
+
+
+def _join(execution: Execution, trainer: Trainer, folder: str) -> dict[str, Any]:
+    """All blocks that were reported, as one array a split."""
+    run, services = execution.run, execution.services
+    stored: list[tuple[Block, str]] = []
+    for index in range(extracting_workers(run)):
+        task = services.store.load_task(run.run_id, TaskKey(round_index=0, kind="extract", index=index))
+        assert task is not None and task.report is not None  # noqa: S101 - EXTRACTING is over
+        stored += zip(_own_blocks(run, index), task.report.facts["digests"], strict=True)
+    try:
+        return feature_blocks.join_blocks(services.files, folder, stored)
+    except TornFile:
+        if feature_blocks.joined_features(services.files, folder) is not None:
+            raise
+    whole = [_whole(execution, trainer, folder, block, digest) for block, digest in stored]
+    return feature_blocks.join_blocks(services.files, folder, whole)
+
+
+def _whole(execution: Execution, trainer: Trainer, folder: str, block: Block, digest: str) -> tuple[Block, str]:
+    """A block as it was reported, or computed again where it was damaged or lost since."""
+    files = execution.services.files
+    if _left_behind(files, folder, block, {str(block): digest}) is None:
+        execution.check_wanted()
+        digest = feature_blocks.write_block(files, folder, block, _computed(execution.run, trainer, block))
+    return block, digest
 
 
 def _own_blocks(run: Run, worker_index: int) -> list[Block]:

@@ -28,7 +28,7 @@ def initialise(execution: Execution, trainer: Trainer) -> Report:
     run, files, nonce = execution.run, execution.services.files, execution.nonce
     with execution.span("build"):
         initial = trainer.initial(run)
-    features = joined_features(execution)
+    features = joined_features(execution, trainer)
     parameters = initial.parameters
     sizes = (parameters.size, parameters.itemsize)
     bounds = slice_bounds(parameters.size, slice_count(run.settings, update_bytes(run.settings, *sizes)))

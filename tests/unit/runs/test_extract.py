@@ -204,6 +204,19 @@ def test_a_block_that_was_damaged_since_is_computed_again() -> None:
     assert values.tolist() == world.trainer.features(run, "train", 0, 1_000).tolist()
 
 
+def test_blocks_that_were_damaged_or_lost_after_their_report_are_computed_again() -> None:
+    world, whole = World(), World()
+    run = world.go_on(world.start(), until="INITIALISING")
+    computed = len(world.trainer.seen)
+    damaged, lost = [path for path in world.files.contents if "/blocks/" in path][2:4]
+    world.files.contents[damaged] = world.files.contents[damaged][:-1] + b"\7"
+    del world.files.contents[lost]
+    run = world.go_on(run)
+    assert run.status == "FINISHED"
+    assert run.feature_facts == whole.go_on(whole.start()).feature_facts
+    assert len(world.trainer.seen) == computed + 2
+
+
 def test_two_runs_at_once_end_with_the_same() -> None:
     world = World()
     one = world.go_on(world.start(), until="EXTRACTING")
