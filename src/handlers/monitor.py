@@ -109,8 +109,17 @@ def _emit(run: Run, record: RoundRecord, figures: Figures) -> None:
 
 def _notify(run: Run) -> None:
     notices = _notices()
-    sent = notices.send(run) if notices else False
+    sent = notices.send(run) if notices and not _goes_on(run) else False
     logger.info("run ended", extra={"run_id": run.run_id, "status": run.status, "notice_sent": sent})
+
+
+def _goes_on(run: Run) -> bool:
+    """Whether it has been resumed since: tighter limits stop a run for a moment."""
+    try:
+        known = wiring.services().store.load_run(run.run_id)
+    except RunNotFound:
+        return False
+    return known.version > run.version and not known.ended
 
 
 @cache

@@ -202,6 +202,18 @@ class TestNotices:
         assert handle(stream_record(running(1), 1)) == []
         assert topic.published == []
 
+    def test_a_run_that_a_resume_stopped_for_a_moment_is_no_news(
+        self, services: Services, notices: Notices, topic: Topic, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(monitor, "_notices", lambda: notices)
+        stopped = replace(finished(), status="CANCELLED", reason="cancelled")
+        assert isinstance(services.store, MemoryStore)
+        services.store.runs[RUN_ID] = replace(running(2), version=stopped.version + 1)
+        assert handle(stream_record(stopped, 1)) == []
+        assert topic.published == []
+        assert handle(stream_record(finished(version=12), 2)) == []
+        assert len(topic.published) == 1, "its real end is told"
+
     def test_the_text_has_the_error_and_fits_an_e_mails_subject(self) -> None:
         failed = replace(finished(), status="FAILED", error=RunCancelled("run r", "stopped").record())
         assert "E503 RunCancelled" in message(failed, "s")
