@@ -6,7 +6,7 @@ BENCHMARKS = $(subst _,-,$(patsubst benchmarks/bench_%.py,bench-%,$(wildcard ben
 unexport PYTHONPATH PYTHONHOME PYTHONDONTWRITEBYTECODE VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dashboard setup programs test simulate faults rehearsal sam-local check format requirements clean
+.PHONY: help demo dashboard setup programs test simulate fuzz audit faults rehearsal sam-local check format requirements clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -41,7 +41,7 @@ simulate: setup ## simulated schedules of faults, SEEDS=10000; SEED=17 replays o
 
 # The seed decides the inputs; a finding prints the arguments that repeat it.
 fuzz: setup ## broken files and messages for every reader, on all processors; INPUTS=1000000, FUZZ_ARGS='--seed 1'
-	PYTHONPATH=src:.:tests $(PY) -W ignore -m security.fuzz --inputs $(or $(INPUTS),100000) --jobs 2 $(FUZZ_ARGS)
+	PYTHONPATH=src:.:tests $(PY) -W ignore -m security.fuzz --inputs $(or $(INPUTS),100000) --jobs $$(getconf _NPROCESSORS_ONLN) $(FUZZ_ARGS)
 
 # pip-audit in an environment of its own. Looks every pinned package up among the published vulnerabilities.
 AUDITED = requirements/runtime.txt requirements/dev.txt requirements/sam.txt requirements/checkov.txt layer/requirements.txt \

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import click
 
@@ -19,7 +19,9 @@ from engines.aws import AwsEngine
 from engines.aws_stack import datasets, libraries_upload, plan, sam
 from engines.aws_stack.account import Account, aws_errors
 from engines.aws_stack.stack import Stack, describe
-from runs.price_list import price_list
+from runs.idle import idle_cost
+from runs.price_list import Architecture
+from runs.usage import total_usd
 from runs.words import usd
 
 FIRST_DATASET = "digits"
@@ -102,13 +104,14 @@ def _ask(
         console.print(f"  {line}")
     for parameter, value in given.items():
         console.print(f"  with {parameter}={value}")
-    prices = price_list(Account(flags.place.region, flags.place.profile).region)
-    costs = plan.idle_costs(resources, prices)
-    table = make_table("a month in which nothing runs", "about", numbers=("about",))
-    for cost in costs:
-        table.add_row(cost.what, usd(cost.usd))
-    table.add_row("together", usd(sum(cost.usd for cost in costs)))
+    region = Account(flags.place.region, flags.place.profile).region
+    architecture = given.get("Architecture") or _parameter(there, "Architecture") or "x86_64"
+    idle = idle_cost(architecture=cast("Architecture", architecture), region=region)
+    table = make_table("a month in which nothing runs", "at most", numbers=("at most",))
+    for service in dict.fromkeys(line.group for line in idle.lines):
+        table.add_row(service, usd(total_usd([line for line in idle.lines if line.group == service])))
+    table.add_row("together", usd(idle.total_usd))
     console.print()
     console.print(table)
-    console.print(f"({prices.origin}; the first 10 alarms of an account are free)\n")
+    console.print(f"({idle.prices}; line by line: lambdafit cost --idle)\n")
     click.confirm("Go on?", abort=True)

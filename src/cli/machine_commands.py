@@ -44,7 +44,7 @@ def doctor(flags: Flags, as_json: bool) -> int:
 
 @click.command(
     cls=Command,
-    example="""lambdafit invoke train -e events/train.json
+    example="""lambdafit invoke start -e events/start.json
 echo '{"start": true, "workers": 5}' | lambdafit invoke start -e -""",
     short_help="Run one function with an event file.",
 )

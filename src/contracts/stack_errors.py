@@ -207,7 +207,7 @@ class QuotaTooSmall(LambdafitError):
 
 class SamNotFound(LambdafitError):
     number = "E443"
-    advice = "Install the AWS SAM CLI: `uv tool install aws-sam-cli` or `pipx install aws-sam-cli`; then again."
+    advice = "`make programs` in a checkout, `uv tool install aws-sam-cli` or `pipx install aws-sam-cli`; then again."
 
 
 class DeployFailed(LambdafitError):

@@ -56,9 +56,11 @@ ASSUMPTIONS = (
     "EFS: bytes as the functions asked for them, at least 32 KiB an operation, 1 GB = 10^9 bytes; what the kernel's "
     "cache answered is counted as read. An attempt that died is counted with the most that it could have moved.",
     f"Estimated: Conduct takes {RECONCILE_S} s a look and {OFFER_S} s an offer, Monitor {MONITOR_S} s a round; "
-    "DynamoDB's units follow from the sizes of the records; a new environment of Train reads 268 MB of libraries from "
-    "S3 in 8 MiB ranges, whose transfer is free; 2 KB of logs an invocation.",
-    "Not counted: free tiers, taxes, data brought into the bucket, dashboards and commands that look at the run.",
+    "DynamoDB's units follow from the sizes of the records; a new environment of Train reads "
+    f"{LIBRARIES_BYTES / 1e6:.0f} MB of libraries from S3 in 8 MiB ranges, whose transfer is free; "
+    "2 KB of logs an invocation.",
+    "Not counted: free tiers, taxes, data brought into the bucket, CloudWatch's price for the metrics of rounds, "
+    "dashboards and commands that look at the run.",
 )
 
 

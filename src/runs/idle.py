@@ -29,7 +29,8 @@ TABLE_GB = 0.01
 CODE_GB = 0.04
 
 ASSUMPTIONS = (
-    "Stored: one data set like Fashion-MNIST (55 MB), 20 MB of models, 10 MB of records, the libraries (268 MB).",
+    "Stored: one data set like Fashion-MNIST (55 MB), 20 MB of models, 10 MB of records, the libraries "
+    f"({LIBRARIES_BYTES / 1e6:.0f} MB).",
     "EFS in the standard class: after 30 days without access it is infrequent access, about a twentieth of the price.",
     f"Sweep: {IDLE_SWEEP_S:.1f} s a minute at {SMALL_MEMORY_MB} MB, and {SWEEP_LOG_BYTES} bytes of logs, kept.",
     "Not counted: free tiers, which cover most of this in an account without other uses: a million of SQS's requests, "

@@ -17,7 +17,7 @@ FREE_TMP_MB = 512
 TRAIN_TMP_MB = 4_096
 """The temporary folder of Train: the unpacked libraries lie there."""
 
-LIBRARIES_BYTES = 268_000_000
+LIBRARIES_BYTES = 172_000_000
 RANGE_BYTES = 8 << 20
 """S3 objects are read in parallel ranges of this size."""
 

@@ -21,6 +21,8 @@ from engines.aws_stack.leftovers import Left
 from engines.aws_stack.undeploy import Undeployment
 from fakes.deployed_stack import NAME, OUTPUTS, REGION, DeployedStack, client_error
 from libraries.lock import lock_digest
+from runs.idle import idle_cost
+from runs.words import usd
 
 CHECKOUT = Path(__file__).parents[3]
 SOURCE = CHECKOUT / "src"
@@ -51,10 +53,11 @@ def test_a_deployment_says_what_it_makes_and_costs_and_asks(
     assert result.exit_code == 0, result.output
     for text in (
         f"updates the stack {NAME} in {REGION}, account 123456789012", "9 functions", "with WorkersCeiling=4",
-        "a month in which nothing runs", "alarms", "together", "Go on?",
+        "a month in which nothing runs", "CloudWatch", f"together {usd(idle_cost(region=REGION).total_usd)}",
+        "Go on?",
         "lambdafit train digits-mlp --workers 4 --region us-east-1",
     ):  # fmt: skip
-        assert text in result.stdout
+        assert text in " ".join(result.stdout.split())
     assert [command[1] for command in asked] == ["build", "deploy", "deploy"]
     assert asked[1][-2:] == ["--parameter-overrides", "WorkersCeiling=4"]
     assert asked[2][-2:] == ["--parameter-overrides", "LibrariesDigest=cc"]

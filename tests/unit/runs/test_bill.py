@@ -137,8 +137,8 @@ def test_a_small_run_worked_out_by_hand() -> None:
     assert bill.spent_usd == pytest.approx(by_hand)
     # INIT took 5 s of each environment before its claim: two at 2 GB, one at 1,769 MB.
     assert line(bill, "Lambda", "Train: cold starts").amount == 20
-    # Two new environments of Train: 32 ranges of 8 MiB each for the libraries, and where they are.
-    assert line(bill, "S3", "objects and ranges read").amount == 2 * 33
+    # Two new environments of Train: 21 ranges of 8 MiB each for the libraries, and where they are.
+    assert line(bill, "S3", "objects and ranges read").amount == 2 * 22
     # 50 s of compute with two threads.
     assert bill.core_s == 100
     assert bill.total_usd == pytest.approx(sum(one.usd for one in bill.lines))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,7 +18,6 @@ from engines.aws_stack import checks, libraries_upload, plan, sam
 from engines.aws_stack.account import Account
 from fakes.deployed_stack import OUTPUTS, DeployedStack, FakeLambda, client_error
 from libraries.lock import lock_digest
-from runs.price_list import price_list
 
 
 @pytest.fixture
@@ -101,13 +99,6 @@ def test_our_own_template_is_read_as_it_is() -> None:
     lines = plan.made(counts)
     assert "9 functions" in lines
     assert sum(int(line.split()[0]) for line in lines) == counts.total()
-
-
-def test_the_idle_cost_is_alarms_a_sweep_and_what_is_stored() -> None:
-    costs = plan.idle_costs(Counter({"AWS::CloudWatch::Alarm": 6}), price_list())
-    assert costs[0] == plan.IdleCost("6 alarms", pytest.approx(0.6))
-    assert costs[1].usd == pytest.approx(0.0703, rel=0.01)
-    assert sum(cost.usd for cost in costs) < 1
 
 
 # --- libraries ---------------------------------------------------------------------------------------------
