@@ -133,7 +133,7 @@ def _remove(services: Services, run_id: str) -> dict[str, Any]:
 
 
 def _others(services: Services, run_id: str) -> list[Run]:
-    return [run for run in services.store.list_runs(limit=MOST_RUNS) if run.run_id != run_id]
+    return [run for run in services.store.list_runs(limit=MOST_RUNS + 1) if run.run_id != run_id]
 
 
 def _run_id(event: Mapping[str, Any]) -> str:

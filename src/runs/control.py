@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -76,7 +77,7 @@ def resume(services: Services, run_id: str, changes: Mapping[str, Any], *, engin
             continue
         # Tasks first: while the run is ended, nobody offers or claims. Between two calls of a crashed resume
         # everything is still as an ended run leaves it.
-        if (run.ended or engine_was_lost) and not _put_back_tasks(services, run, now):
+        if (run.ended or engine_was_lost) and not _put_back_tasks(services, run, now if engine_was_lost else math.inf):
             continue  # a claim that stays open would be held back for by nobody
         if services.store.save_run(going_on):
             return going_on
@@ -89,12 +90,16 @@ def _is_tighter(run: Run, before: Run) -> bool:
     return dearer or new.max_cost_usd < old.max_cost_usd or run.deadline_at < before.deadline_at
 
 
-def _put_back_tasks(services: Services, run: Run, now: float) -> bool:
-    """Put back what is unfinished. Returns whether none of it was changed by others meanwhile."""
+def _put_back_tasks(services: Services, run: Run, ended_at: float) -> bool:
+    """Put back what is unfinished. Returns whether none of it was changed by others meanwhile.
+
+    Args:
+        ended_at: until when executions may have worked: one that is still at work is paid for to its time limit.
+    """
     saved = True
     for task in load_state(services, run.run_id).tasks.values():
         if task.status in ("OFFERED", "CLAIMED", "FAILED") or (task.status == "WAITING" and task.failures):
-            saved &= services.store.save_task(run.run_id, transitions.put_back(task, run.settings, now))
+            saved &= services.store.save_task(run.run_id, transitions.put_back(task, run.settings, ended_at))
     return saved
 
 

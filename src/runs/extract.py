@@ -32,25 +32,22 @@ def extract(execution: Execution, trainer: Trainer) -> Report:
     digests: list[str] = list(resume.facts["digests"]) if resume else []
     width, computed = (int(resume.facts["width"]), int(resume.facts["computed"])) if resume else (0, 0)
     longest_s, shown_at = 0.0, execution.services.clock.now()
+    joined: dict[str, Any] | None = None
     with execution.span("compute"):
-        joined = feature_blocks.joined_features(files, folder)
         present = feature_blocks.blocks_present(files, folder)
         for block in blocks[len(digests) :]:
-            if joined is not None or execution.spare_s <= longest_s:
+            if execution.spare_s <= longest_s:
                 break
             execution.check_wanted()
             began = execution.services.clock.now()
             features = _left_behind(files, folder, block, present)
             if features is None:
+                joined = feature_blocks.joined_features(files, folder)
+                if joined is not None:
+                    break  # another run has joined its blocks, and removed their folder
                 features = _computed(run, trainer, block)
                 computed += 1
-                try:
-                    present[str(block)] = feature_blocks.write_block(files, folder, block, features)
-                except HomeNotWritable:
-                    joined = feature_blocks.joined_features(files, folder)
-                    if joined is None:
-                        raise
-                    break  # another run has joined its blocks meanwhile, and removed their folder
+                present[str(block)] = _written(files, folder, block, features)
             digests.append(present[str(block)])
             width = features.shape[1]
             now = execution.services.clock.now()
@@ -84,40 +81,56 @@ def joined_features(execution: Execution, trainer: Trainer) -> dict[str, Any]:
     if found is not None:
         feature_blocks.remove_blocks(files, folder)
         return found
+    stored = _reported(execution)
     with execution.span("write"):
         try:
-            return _join(execution, trainer, folder)
+            return feature_blocks.join_blocks(files, folder, stored)
+        except (TornFile, HomeNotWritable):
+            pass  # blocks were damaged, or another run has joined them, or removed what was being written
+        whole = _whole(execution, trainer, folder, stored)
+        try:
+            return feature_blocks.join_blocks(files, folder, whole)
         except (TornFile, HomeNotWritable):
             found = feature_blocks.joined_features(files, folder)
             if found is None:
                 raise
-            return found  # another run has joined them meanwhile, and removed blocks or what was being written
+            return found
 
 
-def _join(execution: Execution, trainer: Trainer, folder: str) -> dict[str, Any]:
-    """All blocks that were reported, as one array a split."""
-    run, services = execution.run, execution.services
+def _reported(execution: Execution) -> list[tuple[Block, str]]:
+    """All blocks with the digests that were reported; none where a worker found that another run had joined all."""
+    run, store = execution.run, execution.services.store
     stored: list[tuple[Block, str]] = []
     for index in range(extracting_workers(run)):
-        task = services.store.load_task(run.run_id, TaskKey(round_index=0, kind="extract", index=index))
+        task = store.load_task(run.run_id, TaskKey(round_index=0, kind="extract", index=index))
         assert task is not None and task.report is not None  # noqa: S101 - EXTRACTING is over
-        stored += zip(_own_blocks(run, index), task.report.facts["digests"], strict=True)
-    try:
-        return feature_blocks.join_blocks(services.files, folder, stored)
-    except TornFile:
-        if feature_blocks.joined_features(services.files, folder) is not None:
-            raise
-    whole = [_whole(execution, trainer, folder, block, digest) for block, digest in stored]
-    return feature_blocks.join_blocks(services.files, folder, whole)
+        blocks, digests = _own_blocks(run, index), task.report.facts["digests"]
+        stored += zip(blocks, [*digests, *[""] * (len(blocks) - len(digests))], strict=True)
+    return stored
 
 
-def _whole(execution: Execution, trainer: Trainer, folder: str, block: Block, digest: str) -> tuple[Block, str]:
-    """A block as it was reported, or computed again where it was damaged or lost since."""
+def _whole(
+    execution: Execution, trainer: Trainer, folder: str, stored: list[tuple[Block, str]]
+) -> list[tuple[Block, str]]:
+    """The same blocks; those that were damaged or lost since are computed again, unless another run has joined all."""
     files = execution.services.files
-    if _left_behind(files, folder, block, {str(block): digest}) is None:
-        execution.check_wanted()
-        digest = feature_blocks.write_block(files, folder, block, _computed(execution.run, trainer, block))
-    return block, digest
+    whole = []
+    for block, digest in stored:
+        if not digest or _left_behind(files, folder, block, {str(block): digest}) is None:
+            if feature_blocks.joined_features(files, folder) is not None:
+                return stored
+            execution.check_wanted()
+            digest = _written(files, folder, block, _computed(execution.run, trainer, block))
+        whole.append((block, digest))
+    return whole
+
+
+def _written(files: SharedFiles, folder: str, block: Block, features: Vector) -> str:
+    """Store a block; once more where another run, which has joined its blocks, was removing their folder."""
+    try:
+        return feature_blocks.write_block(files, folder, block, features)
+    except HomeNotWritable:
+        return feature_blocks.write_block(files, folder, block, features)
 
 
 def _own_blocks(run: Run, worker_index: int) -> list[Block]:

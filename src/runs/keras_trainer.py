@@ -124,6 +124,8 @@ class KerasTrainer:
         if not run.feature_facts:
             return self._examples(run, f"x_{split}"), y
         path = run.feature_facts["files"][f"x_{split}"]["path"]
+        raw = f"{run.data_facts['folder']}/x_"
+        self._arrays = {known: kept for known, kept in self._arrays.items() if not known.startswith(raw)}
         return self._kept(run, path, lambda: load_features(self._files, run.feature_facts, f"x_{split}")), y
 
     def _examples(self, run: Run, name: str) -> Vector:

@@ -116,7 +116,7 @@ def _offer(services: Services, run: Run, offers: Sequence[tuple[Task, TaskMessag
     saved = services.store.save_tasks(run.run_id, [task for task, _ in offers], stage=run.stage)
     sent = [message for (_, message), written in zip(offers, saved, strict=True) if written]
     errors = services.invoker.invoke_all([(FUNCTIONS[message.key.kind], message.to_event()) for message in sent])
-    if any(_begins(message) for message in sent) and run.settings.concurrency > 1:
+    if any(_begins(run, message) for message in sent) and run.settings.concurrency > 1:
         # All but the one that will initialise: nobody asks for more environments than the run may have.
         services.invoker.warm_up(run.run_id, run.settings.concurrency - 1)
     # Refused for now (throttled): the offer stays and is sent again when it expires.
@@ -126,6 +126,10 @@ def _offer(services: Services, run: Run, offers: Sequence[tuple[Task, TaskMessag
     return all(saved) and not refused
 
 
-def _begins(message: TaskMessage) -> bool:
-    """Whether this is the first message of a run: the workers' functions have yet to start."""
-    return message.key.kind == "prepare" and message.attempt == 1
+def _begins(run: Run, message: TaskMessage) -> bool:
+    """Whether the workers' functions have yet to start, and one task alone is sent: the run's first.
+
+    Of a run with a backbone it is the one behind EXTRACTING, whose tasks all start together, right after the first.
+    """
+    first = "initialise" if run.settings.backbone_digest else "prepare"
+    return message.key.kind == first and message.attempt == 1

@@ -174,9 +174,13 @@ def offer_failed(task: Task | None, attempt: int, error: ErrorRecord) -> Task | 
     return replace(task, version=task.version + 1, offer_expires_at=0.0, error=error)
 
 
-def put_back(task: Task, settings: RunSettings, now: float) -> Task:
-    """An unfinished task as a resumed run wants it: waiting, its failures forgotten, its last claim paid."""
-    lost = () if task.claim is None else (_bill(task, task.claim, "lost", settings, now),)
+def put_back(task: Task, settings: RunSettings, ended_at: float) -> Task:
+    """An unfinished task as a resumed run wants it: waiting, its failures forgotten, its last claim paid.
+
+    Args:
+        ended_at: until when its execution may have worked.
+    """
+    lost = () if task.claim is None else (_bill(task, task.claim, "lost", settings, ended_at),)
     return replace(
         task,
         version=task.version + 1,

@@ -30,11 +30,15 @@ def remove_unused(files: SharedFiles, runs: Callable[[], Sequence[Run]]) -> list
         meta = f"{folder}/meta.json"
         content = files.read(meta) if files.exists(meta) else b""
         files.remove(meta)
-        if _unnamed([folder], runs()):
+        goes = False
+        try:
+            goes = bool(_unnamed([folder], runs()))
+        finally:
+            if content and not goes:
+                files.write(meta, [content], durable=True)
+        if goes:
             files.remove(folder)
             removed.append(folder)
-        elif content:
-            files.write(meta, [content], durable=True)
     return removed
 
 
@@ -48,7 +52,7 @@ def tidy(files: SharedFiles) -> None:
 
 
 def _folders(files: SharedFiles) -> list[str]:
-    return [f"{FOLDER}/{name}" for name in files.names(FOLDER)]
+    return [f"{FOLDER}/{name}" for name in files.names(FOLDER) if feature_blocks.is_folder_name(name)]
 
 
 def _unnamed(folders: Sequence[str], runs: Sequence[Run]) -> list[str]:

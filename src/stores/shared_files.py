@@ -169,7 +169,7 @@ class FolderFiles:
         """See `SharedFiles.names`."""
         try:
             return sorted(os.listdir(self._resolve(path)))  # noqa: PTH208 - names are wanted, not paths
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return []
 
     def remove(self, path: str) -> None:

@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -22,7 +24,7 @@ import xxhash
 from safetensors.numpy import load as load_safetensors
 from safetensors.numpy import save as save_safetensors
 
-from contracts.errors import TornFile
+from contracts.errors import HomeNotWritable, TornFile
 from contracts.identifiers import check_relative_path
 from contracts.ports import SharedFiles
 from training.datasets.prepared import read_array
@@ -61,6 +63,11 @@ def backbone_folder(facts: Mapping[str, Any], backbone_digest: str) -> str:
     """Where the features of a prepared data set under a backbone lie."""
     digest = xxhash.xxh3_128_hexdigest(f"{facts['folder']} {backbone_digest}".encode())
     return check_relative_path(f"{FOLDER}/{facts['name']}-{digest}")
+
+
+def is_folder_name(name: str) -> bool:
+    """Whether what lies in FOLDER under this name is one of its folders, and nothing that somebody put there."""
+    return re.search(r"-[0-9a-f]{32}$", name) is not None
 
 
 def plan_blocks(facts: Mapping[str, Any]) -> list[Block]:
@@ -136,8 +143,9 @@ def join_blocks(files: SharedFiles, folder: str, stored: Sequence[tuple[Block, s
 
 
 def remove_blocks(files: SharedFiles, folder: str) -> None:
-    """Once all are joined. Another run that still writes some looks for the joined arrays when its writing fails."""
-    files.remove(f"{folder}/blocks")
+    """Once all are joined. Another run may be writing one: what stays then goes with the next run that ends."""
+    with suppress(HomeNotWritable):
+        files.remove(f"{folder}/blocks")
 
 
 def remove_temporary_files(files: SharedFiles, folder: str) -> None:

@@ -58,20 +58,21 @@ def test_weights_go_with_the_last_run_that_names_them(place: RunFolder) -> None:
 
 
 def test_features_go_with_the_last_run_that_names_them(place: RunFolder) -> None:
-    folders = ["features/digits-0a", "features/digits-0b"]
+    names = [f"digits-{name * 16}" for name in ("0a", "0b")]
+    folders = [f"features/{name}" for name in names]
     run = place.store.load_run("r-0003")
     for number, folder in ((4, folders[0]), (5, folders[0]), (6, folders[1])):
         place.store.create_run(replace(run, run_id=f"r-000{number}", feature_facts={"folder": folder}, version=1))
     for folder in folders:
         place.files.write(f"{folder}/meta.json", [b"{}"], durable=False)
     place.remove("r-0004")
-    assert place.files.names("features") == ["digits-0a", "digits-0b"]
+    assert place.files.names("features") == names
     place.remove("r-0005")
-    assert place.files.names("features") == ["digits-0b"]
+    assert place.files.names("features") == names[1:]
     lock = HomeLock(place.home)
     lock.acquire("run r-0009")
     place.remove("r-0006")
-    assert place.files.names("features") == ["digits-0b"], "the run at work may have found them"
+    assert place.files.names("features") == names[1:], "the run at work may have found them"
     lock.release()
     place.remove("r-0003")
     assert place.files.names("features") == []

@@ -24,7 +24,7 @@ from fakes.arithmetic_trainer import ArithmeticTrainer
 from fakes.folder_objects import FolderObjects
 from handlers import combine, exports, prepare, probe, wiring
 from handlers.pictures import read_pictures
-from runs import transitions
+from runs import transitions, unused_features
 from runs.code_version import code_version
 from runs.services import Services
 from stores.shared_files import FolderFiles
@@ -243,7 +243,7 @@ class TestPredict:
         assert services.files.names(f"runs/{RUN_ID}") == []
 
     def test_features_go_with_the_last_run_that_names_them(self, function: ModuleType, services: Services) -> None:
-        folders = ["features/digits-0a", "features/digits-0b"]
+        folders = [f"features/digits-{name * 16}" for name in ("0a", "0b")]
         self.create_run(services, status="FINISHED", feature_facts={"folder": folders[0]})
         other = replace(services.store.load_run(RUN_ID), run_id="r-0000000002", feature_facts={"folder": folders[1]})
         services.store.create_run(other)
@@ -251,7 +251,22 @@ class TestPredict:
             services.files.write(f"{folder}/meta.json", [b"{}"], durable=False)
         answer = function.handler({"task": "remove", "run_id": RUN_ID}, Context())
         assert answer["features"] == folders[:1]
-        assert services.files.names("features") == ["digits-0b"]
+        assert services.files.names("features") == [folders[1].rpartition("/")[2]]
+
+    def test_features_stay_where_there_may_be_more_runs_than_are_listed(
+        self, function: ModuleType, services: Services, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for module in (function, unused_features):
+            monkeypatch.setattr(module, "MOST_RUNS", 2)
+        folder = f"features/digits-{'0a' * 16}"
+        self.create_run(services, status="FINISHED", created_at=9.0)
+        newest = services.store.load_run(RUN_ID)
+        services.store.create_run(replace(newest, run_id="r-0000000002", created_at=8.0))
+        services.store.create_run(
+            replace(newest, run_id="r-0000000003", created_at=7.0, feature_facts={"folder": folder})
+        )
+        services.files.write(f"{folder}/meta.json", [b"{}"], durable=False)
+        assert function.handler({"task": "remove", "run_id": RUN_ID}, Context())["features"] == []
 
     def test_the_newest_run_is_not_removed_by_guessing(self, function: ModuleType, services: Services) -> None:
         self.create_run(services)

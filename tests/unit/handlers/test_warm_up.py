@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from handler_helpers import NOW, RUN_ID, Invocations, make_run, queue_record, refused, sample
+from msgspec.structs import replace
 
 from contracts.errors import InvalidRunId
 from contracts.messages import FUNCTIONS, TaskMessage, is_warm_up, warm_up_event
@@ -49,6 +50,14 @@ def first_task(kind: str, run_id: str) -> TaskMessage:
 def invocations(services: Services) -> Invocations:
     assert isinstance(services.invoker, Invocations)
     return services.invoker
+
+
+def test_a_run_with_a_backbone_whose_workers_all_begin_at_once_is_not_warmed_up_before(services: Services) -> None:
+    run = make_run()
+    services.store.create_run(replace(run, settings=replace(run.settings, backbone_digest="0a" * 16)))
+    reconcile(services, RUN_ID)
+    assert [function for function, _ in invocations(services).sent] == ["prepare"]
+    assert invocations(services).warmed_up == []
 
 
 def test_all_environments_but_one_are_warmed_up_once_when_a_run_begins(services: Services) -> None:

@@ -65,6 +65,7 @@ class World:
     sent: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
     now_s: float = 1_000_000.0
     names: int = 0
+    warmed_up: list[tuple[str, int, str]] = field(default_factory=list)
     remaining: Iterator[float] = field(default_factory=lambda: iter(()))
     request_id: str = ""
 
@@ -95,7 +96,7 @@ class World:
         return [None] * len(calls)
 
     def warm_up(self, run_id: str, environments: int) -> None:
-        pass
+        self.warmed_up.append((run_id, environments, parse_task(self.sent[-1][1]).key.kind))
 
     def start(self, **changes: Any) -> Run:
         return start(self.services, settings(**changes))
@@ -215,6 +216,60 @@ def test_blocks_that_were_damaged_or_lost_after_their_report_are_computed_again(
     assert run.status == "FINISHED"
     assert run.feature_facts == whole.go_on(whole.start()).feature_facts
     assert len(world.trainer.seen) == computed + 2
+
+
+def test_what_a_worker_left_out_because_another_run_had_joined_all_is_computed_if_that_is_gone() -> None:
+    world, other = World(), World()
+    finished = other.go_on(other.start())
+    run = world.go_on(world.start(), until="EXTRACTING")
+    mine = dict(world.files.contents)
+    world.files.contents.update(other.files.contents)
+    run = world.go_on(run, until="INITIALISING")
+    assert world.trainer.seen == []
+    world.files.contents.clear()
+    world.files.contents.update(mine)
+    run = world.go_on(run)
+    assert (run.status, run.feature_facts) == ("FINISHED", finished.feature_facts)
+    assert len(world.trainer.seen) == BLOCKS
+
+
+def test_a_folder_that_another_run_fills_while_it_is_removed_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    world, other = World(), World()
+    other.go_on(other.start())
+    run = world.go_on(world.start(), until="INITIALISING")
+    world.files.contents.update(other.files.contents)
+    removes = MemoryFiles.remove
+
+    def remove(self: MemoryFiles, path: str) -> None:
+        if path.endswith("/blocks"):
+            raise HomeNotWritable(path, "the folder is not empty")
+        removes(self, path)
+
+    monkeypatch.setattr(MemoryFiles, "remove", remove)
+    assert world.go_on(run).status == "FINISHED"
+
+
+def test_a_block_whose_folder_went_while_it_was_written_is_written_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+    run = world.go_on(world.start(workers=1, concurrency=1), until="EXTRACTING")
+    writes = feature_blocks.write_block
+    tried: list[Block] = []
+
+    def write(files: SharedFiles, folder: str, block: Block, features: Vector) -> str:
+        tried.append(block)
+        if len(tried) == 3:
+            raise HomeNotWritable(folder, "no such file or folder")
+        return writes(files, folder, block, features)
+
+    monkeypatch.setattr(feature_blocks, "write_block", write)
+    assert world.go_on(run).status == "FINISHED"
+    assert len(tried) == BLOCKS + 1 == len(world.trainer.seen) + 1
+
+
+def test_environments_are_warmed_up_beside_the_one_task_that_is_alone() -> None:
+    world = World()
+    run = world.go_on(world.start())
+    assert world.warmed_up == [(run.run_id, run.settings.concurrency - 1, "initialise")]
 
 
 def test_two_runs_at_once_end_with_the_same() -> None:

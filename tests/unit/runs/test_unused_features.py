@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from fakes.memory_files import MemoryFiles
 from runs import unused_features
 from runs.unused_features import remove_unused, tidy
 from simulation.world import settings
+from stores.shared_files import FolderFiles
 from training import feature_blocks
 from training.feature_blocks import Block
 
@@ -103,6 +105,24 @@ def test_a_run_that_begins_meanwhile_keeps_what_it_has_found(files: MemoryFiles,
     assert remove_unused(files, runs) == []
     assert looks == [True, False], "hidden before the runs are looked at again"
     assert files.contents == before
+
+
+def test_what_was_hidden_is_shown_again_if_the_runs_cannot_be_looked_at_again(files: MemoryFiles) -> None:
+    before = dict(files.contents)
+    answers = iter([[]])
+    with pytest.raises(StopIteration):
+        remove_unused(files, lambda: next(answers))
+    assert files.contents == before
+
+
+def test_what_somebody_has_put_there_is_left_alone(tmp_path: Path) -> None:
+    files = FolderFiles(tmp_path)
+    for name in (".DS_Store", "notes", "mine/list"):
+        files.write(f"features/{name}", [b"x"], durable=False)
+    feature_blocks.write_block(files, FOLDER, blocks()[0], np.ones((2, 3), np.float16))
+    tidy(files)
+    assert remove_unused(files, list) == [FOLDER]
+    assert files.names("features") == [".DS_Store", "mine", "notes"]
 
 
 def test_leftovers_beside_kept_features_go(files: MemoryFiles) -> None:
