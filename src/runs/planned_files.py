@@ -92,6 +92,8 @@ class PlannedFiles:
         read = rounds * self.environments * self.slices * _read(self._slice_bytes)
         read += self.environments * self._arrays("train", "val") if self.validations else 0
         read += self.environments * self._arrays("train") if not self.validations else 0
+        if sizes.feature_bytes and self.validations:  # the pictures that are shown with the first validation
+            read += self.environments * _array_read(self._split("val")[0])
         read += workers * _read_if(sizes.state_bytes) + workers * (rounds - 1) * _read_if(self.state_bytes)
         read += workers * rounds * _read_if(sizes.constants_bytes)
         written = _written(self.update_bytes) + (_written(self.state_bytes) if self.state_bytes else 0)

@@ -200,9 +200,14 @@ def most(run: Run, kind: TaskKind) -> Transfer:
     constants = _bytes([run.constants])
     slices, halved = max(1, run.slices), run.settings.update_dtype == "bfloat16"
     match kind:
+        case "initialise" if run.settings.backbone_digest and "files" not in run.feature_facts:
+            # Blocks are read twice to be joined. Where one is damaged all are read once more, computed again if all
+            # are, with the weights, and joined again.
+            features = _examples(run) * run.feature_facts.get("width", 0) * FEATURE_BYTES
+            held = _held_bytes(run.settings)
+            return _transfer(5 * features + run.data_facts.get("bytes", 0) + held, 3 * features + held)
         case "prepare" | "initialise":
-            features = _examples(run) * run.feature_facts.get("width", 0) * FEATURE_BYTES  # joined: read twice
-            return _transfer(2 * features, _held_bytes(run.settings) + features)
+            return _transfer(0, _held_bytes(run.settings))
         case "extract":
             share = -(-_examples(run) // run.settings.workers)
             examples = run.data_facts.get("bytes", 0)
@@ -211,7 +216,8 @@ def most(run: Run, kind: TaskKind) -> Transfer:
             # A checkpoint holds the parameters, the state and, where gradients are accumulated, their sums.
             # What rounding takes from an update is kept beside them.
             checkpoint = 2 * parameters + state + (parameters // 2 if halved else 0)
-            return _transfer(parameters + constants + checkpoint + data_bytes(run, "train", "val"), checkpoint)
+            data = data_bytes(run, "train", "val") + _shown_bytes(run)
+            return _transfer(parameters + constants + checkpoint + data, checkpoint)
         case "combine":
             outer = 2 * parameters  # Adam's two vectors; the others have one or none
             updates = run.settings.workers * (parameters // 2 if halved else parameters)
@@ -236,6 +242,13 @@ def data_bytes(run: Run, *splits: str) -> int:
     if not files:
         return 0
     return sum(int(files.get(f"{axis}_{split}", {}).get("bytes", 0)) for axis in "xy" for split in splits)
+
+
+def _shown_bytes(run: Run) -> int:
+    """Validation pictures themselves, which are shown, where features of them are trained on."""
+    if not run.feature_facts.get("files"):
+        return 0
+    return int(run.data_facts.get("files", {}).get("x_val", {}).get("bytes", 0))
 
 
 def _examples(run: Run) -> int:

@@ -24,6 +24,7 @@ from runs.reconcile import EndedInvocation, reconcile
 from runs.services import Services
 from runs.start import start
 from runs.summary import load, summarise
+from runs.transfer import most
 from runs.worker_telemetry import FLUSH_MIN_S
 from training import feature_blocks
 from training.feature_blocks import Block
@@ -216,6 +217,18 @@ def test_blocks_that_were_damaged_or_lost_after_their_report_are_computed_again(
     assert run.status == "FINISHED"
     assert run.feature_facts == whole.go_on(whole.start()).feature_facts
     assert len(world.trainer.seen) == computed + 2
+
+
+def test_all_blocks_may_be_computed_again_within_what_is_held_back_for_it() -> None:
+    world = World()
+    run = world.go_on(world.start(), until="INITIALISING")
+    for path in [path for path in world.files.contents if "/blocks/" in path]:
+        del world.files.contents[path]
+    assert world.go_on(run).status == "FINISHED"
+    task = world.store.load_task(run.run_id, TaskKey(round_index=0, kind="initialise"))
+    assert task is not None and len(task.history) == 1
+    moved, held_back = task.history[0].transfer, most(run, "initialise")
+    assert 0 < moved.read_bytes <= held_back.read_bytes and 0 < moved.written_bytes <= held_back.written_bytes
 
 
 def test_what_a_worker_left_out_because_another_run_had_joined_all_is_computed_if_that_is_gone() -> None:
