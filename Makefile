@@ -92,6 +92,7 @@ requirements: setup ## pin requirements/*.txt again from pyproject.toml; UPGRADE
 	$(COMPILE) $(UPGRADE) --group pyproject.toml:sam --output-file requirements/sam.txt
 	$(COMPILE) $(UPGRADE) --group pyproject.toml:checkov --output-file requirements/checkov.txt
 	$(COMPILE) $(UPGRADE) --group pyproject.toml:audit --output-file requirements/audit.txt
+	$(COMPILE) $(UPGRADE) benchmarks/requirements/round.in --output-file benchmarks/requirements/round.txt
 	$(COMPILE) $(UPGRADE) benchmarks/requirements/peers.in --constraint requirements/dev.txt \
 	    --output-file benchmarks/requirements/peers.txt
 
