@@ -136,7 +136,7 @@ def main() -> None:
     """Run it."""
     parser = harness.parser(__doc__)
     parser.add_argument("--epochs", type=int, default=45)
-    parser.add_argument("--image-size", type=int, default=64)
+    parser.add_argument("--image-size", type=int, default=56)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--batch-size", type=int, default=32, help="of one worker's step")
     parser.add_argument("--steps-per-round", type=int, default=29, help="an epoch of both workers by default")
