@@ -136,7 +136,7 @@ def main() -> None:
     """Run it."""
     parser = harness.parser(__doc__)
     parser.add_argument("--epochs", type=int, default=45)
-    parser.add_argument("--image-size", type=int, default=56)
+    parser.add_argument("--image-size", type=int, default=48)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--batch-size", type=int, default=32, help="of one worker's step")
     parser.add_argument("--steps-per-round", type=int, default=29, help="an epoch of both workers by default")
@@ -147,6 +147,8 @@ def main() -> None:
     result = harness.begin("transfer", options)
     with tempfile.TemporaryDirectory(prefix="lambdafit-transfer-") as folder:
         work = Path(folder)
+        warm_up = argparse.Namespace(**vars(options) | {"epochs": 1, "image_size": 32})
+        train(warm_up, work / "home-warm-up", ON, work)
         runs = []
         for index, features in enumerate((ON, OFF, ON)):  # the second time in a home that has no features yet, either
             runs.append(train(options, work / f"home-{index}", features, work))

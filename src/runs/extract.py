@@ -24,7 +24,8 @@ from training.vector_files import Vector
 def extract(execution: Execution, trainer: Trainer) -> Report:
     """Compute one worker's blocks, or as many as fit into the time limit; none where another run has joined them all.
 
-    Facts: `digests` of its blocks, in order; `width`, values of an example; `computed`, the blocks that were not there.
+    Facts: `digests` of its blocks, in order; `width`, values of an example; `computed`, the blocks that were not there;
+    `joined`, whether it left the rest out, as another run had joined all.
     """
     run, files, resume = execution.run, execution.services.files, execution.task.resume
     folder = backbone_folder(run.data_facts, run.settings.backbone_digest)
@@ -58,7 +59,12 @@ def extract(execution: Execution, trainer: Trainer) -> Report:
     return Report(
         outcome="done" if joined is not None or len(digests) == len(blocks) else "paused",
         nonce=execution.nonce,
-        facts={"digests": digests, "width": joined["width"] if joined else width, "computed": computed},
+        facts={
+            "digests": digests,
+            "width": joined["width"] if joined else width,
+            "computed": computed,
+            "joined": joined is not None,
+        },
         steps_done=len(digests),
         fingerprint=trainer.fingerprint,
         peak_memory_bytes=trainer.peak_memory_bytes(),
@@ -104,8 +110,9 @@ def _reported(execution: Execution) -> list[tuple[Block, str]]:
     for index in range(extracting_workers(run)):
         task = store.load_task(run.run_id, TaskKey(round_index=0, kind="extract", index=index))
         assert task is not None and task.report is not None  # noqa: S101 - EXTRACTING is over
-        blocks, digests = _own_blocks(run, index), task.report.facts["digests"]
-        stored += zip(blocks, [*digests, *[""] * (len(blocks) - len(digests))], strict=True)
+        blocks, facts = _own_blocks(run, index), task.report.facts
+        left_out = [""] * (len(blocks) - len(facts["digests"])) if facts["joined"] else []
+        stored += zip(blocks, [*facts["digests"], *left_out], strict=True)
     return stored
 
 

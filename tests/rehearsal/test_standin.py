@@ -60,7 +60,7 @@ def test_what_goes_wrong_in_a_function_is_told_as_lambda_tells_it(cloud: Cloud) 
     for event, kind, text in [
         ({"do": "raise", "text": "boo"}, "ValueError", "boo"),
         ({"do": "die"}, "Runtime.ExitError", "Runtime exited with error: exit status 7"),
-        ({"do": "sleep", "s": 30}, "Sandbox.Timedout", "Task timed out after 2.00 seconds"),
+        ({"do": "sleep", "s": 30}, "Sandbox.Timedout", "Task timed out after 6.00 seconds"),
         ({"do": "answer", "characters": 6_291_600}, "Function.ResponseSizeTooLarge", "exceeded"),
     ]:
         with pytest.raises(FunctionFailed) as caught:
