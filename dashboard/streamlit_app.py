@@ -18,9 +18,9 @@ from dashboard.options import options_from  # noqa: E402
 from dashboard.parts.access import admitted  # noqa: E402
 from dashboard.parts.acting import show_news  # noqa: E402
 from dashboard.parts.header import show_header  # noqa: E402
-from dashboard.parts.live import watch  # noqa: E402
+from dashboard.parts.live import look, watch  # noqa: E402
 from dashboard.parts.messages import show_error  # noqa: E402
-from dashboard.parts.page import go_to, page  # noqa: E402
+from dashboard.parts.page import go_to, page, take_next_run  # noqa: E402
 
 # A file: for an icon by name the browser would ask a server elsewhere.
 ICON = Path(__file__).with_name("icon.svg")
@@ -66,10 +66,12 @@ def show() -> None:
     opened = page()
     if opened is None:
         return
+    take_next_run()
+    seen = look(opened)
     snapshot = show_header(opened, draws=chosen.url_path not in UNDRAWN_PATHS)
     show_news()
     chosen.run()
-    watch(opened, snapshot)
+    watch(opened, snapshot, seen)
 
 
 def _to_runs() -> None:

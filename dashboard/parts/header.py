@@ -10,7 +10,7 @@ from dashboard.actions.commands import Outcome
 from dashboard.parts.acting import close_dialog, open_dialog, show_problem
 from dashboard.parts.live import PAUSED_KEY
 from dashboard.parts.messages import plain
-from dashboard.parts.page import NEWEST, NEXT_RUN_KEY, RUN_KEY, Page, run_name
+from dashboard.parts.page import NEWEST, RUN_KEY, Page, run_name
 from dashboard.parts.run_strip import run_strip
 from dashboard.queries.run_data import RunSnapshot
 from dashboard.views.header import facts
@@ -24,8 +24,6 @@ def show_header(page: Page, *, draws: bool = True) -> RunSnapshot | None:
     Args:
         draws: whether charts will follow.
     """
-    if NEXT_RUN_KEY in st.session_state:
-        st.session_state[RUN_KEY] = st.session_state.pop(NEXT_RUN_KEY)
     snapshot = None
     with st.container(horizontal=True, vertical_alignment="center"):
         _selector(page)

@@ -15,6 +15,7 @@ DIALOG_KEY = "dialog_open"
 """Set by whoever opens a dialog: a rerun of the page would close it."""
 
 SEEN_KEY = "seen"
+JUST_DRAWN_KEY = "just_drawn"
 RUNNING_S = 2.0
 IDLE_S = 15.0
 ENDED_S = 60.0
@@ -44,23 +45,29 @@ def interval_s(snapshot: RunSnapshot | None, name: str, *, paused: bool) -> floa
     return IDLE_S
 
 
-def watch(page: Page, snapshot: RunSnapshot | None) -> None:
-    """Look for news from now on. Shows nothing, so that nothing is sent where there are none."""
-    st.session_state[SEEN_KEY] = _seen(page)
+def watch(page: Page, snapshot: RunSnapshot | None, seen: Seen | None) -> None:
+    """Look for news from now on. Shows nothing, so that nothing is sent where there are none.
+
+    Args:
+        seen: what `look` gave before the page was drawn: what has come since then may not be on it, and is news.
+    """
+    st.session_state[SEEN_KEY] = seen
+    st.session_state[JUST_DRAWN_KEY] = True
     every_s = interval_s(snapshot, run_name(), paused=bool(st.session_state.get(PAUSED_KEY)))
     if every_s is not None:
-        st.fragment(_look, run_every=every_s)(page)
+        st.fragment(_look_for_news, run_every=every_s)(page)
 
 
-def _look(page: Page) -> None:
-    if st.session_state.get(DIALOG_KEY):
+def _look_for_news(page: Page) -> None:
+    # The first call is a part of drawing the page: whoever draws slowly would do nothing else.
+    if st.session_state.pop(JUST_DRAWN_KEY, False) or st.session_state.get(DIALOG_KEY):
         return
-    if _seen(page) != st.session_state.get(SEEN_KEY):
+    if look(page) != st.session_state.get(SEEN_KEY):
         st.rerun(scope="app")
 
 
-def _seen(page: Page) -> Seen | None:
-    """None where nothing can be read: the page says why, and comes back by itself."""
+def look(page: Page) -> Seen | None:
+    """What there is; None where nothing can be read: the page says why, and comes back by itself."""
     try:
         runs_revision = page.collector.runs().revision
         run_id = page.collector.find(run_name())

@@ -71,6 +71,12 @@ def chosen_run(page: Page) -> RunSnapshot | None:
     return None
 
 
+def take_next_run() -> None:
+    """Choose the run that `open_run` or `go_to` came with. Before the selector is drawn."""
+    if NEXT_RUN_KEY in st.session_state:
+        st.session_state[RUN_KEY] = st.session_state.pop(NEXT_RUN_KEY)
+
+
 def run_name() -> str:
     """As the address or the selector names the run: an id, the beginning of one, or `latest`."""
     return str(st.session_state.get(RUN_KEY) or st.query_params.get(RUN_KEY) or NEWEST)

@@ -10,13 +10,15 @@ from typing import Any
 import msgspec
 import pytest
 import streamlit as st
-from dashboard_samples import sample_home
+from dashboard_samples import SHAPE, sample_home
 from streamlit.testing.v1 import AppTest
 
+from benchmarks.recorded_run import LiveRun
 from dashboard.actions import commands
 from dashboard.actions.processes import Finished
 from dashboard.options import VARIABLE, Options
-from dashboard.parts.live import DIALOG_KEY, PAUSED_KEY
+from dashboard.parts.live import DIALOG_KEY, PAUSED_KEY, SEEN_KEY
+from dashboard.queries.collector import Collector
 
 APP = str(Path(__file__).parents[3] / "dashboard" / "streamlit_app.py")
 
@@ -98,6 +100,22 @@ def test_pause_stops_the_look_for_news_and_live_begins_it_again(
     assert at.session_state[PAUSED_KEY] is True
     labels(at)["Live"].click().run()
     assert at.session_state[PAUSED_KEY] is False
+
+
+def test_what_comes_while_a_page_is_drawn_is_news(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    made: list[Collector] = []
+
+    class Kept(Collector):
+        def __init__(self, source: Any) -> None:
+            super().__init__(source, least_s=0.0)
+            made.append(self)
+
+    monkeypatch.setattr("dashboard.parts.page.Collector", Kept)
+    with LiveRun(tmp_path, SHAPE._replace(rounds=2), rounds_done=1) as live:
+        monkeypatch.setattr("dashboard.parts.acting.show_news", lambda: live.advance(5))  # behind the header
+        at = app(monkeypatch, tmp_path, run=live.run_id)
+        assert not at.exception
+        assert at.session_state[SEEN_KEY].revision < made[0].look(live.run_id).revision
 
 
 class Ran:
