@@ -11,26 +11,13 @@ import pytest
 from msgspec.structs import replace
 
 from contracts.errors import RunExists
-from contracts.records import RoundRecord, Run, Task, TaskKey
-from contracts.settings import RunSettings
+from contracts.records import Task
 from fakes.dynamodb_table import TABLE, dynamodb_table
 from stores.dynamodb import DynamoStore
+from unit.stores.scripted_store import KEY, make_round, make_run
 
 WRITERS = 8
-KEY = TaskKey(round_index=1, kind="train", index=0)
-SETTINGS = RunSettings(recipe="a", recipe_digest="b", dataset="c", workers=40, batch_size=4, epochs=1)
-RUN = Run(run_id="r-0001", settings=SETTINGS, code_version="1", created_at=5.0, deadline_at=9.0, status="RUNNING")
-RECORD = RoundRecord(
-    round_index=1,
-    generation=1,
-    committed_at=1.0,
-    examples=8,
-    epochs=0.5,
-    metrics={},
-    inputs={},
-    parameters=(),
-    cost_usd=0.0,
-)
+RUN, RECORD = make_run(workers=40), make_round(1)
 
 
 @pytest.fixture
