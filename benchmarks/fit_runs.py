@@ -10,6 +10,7 @@ import argparse
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,24 @@ def run_fit(options: argparse.Namespace, seed: int, *more: str) -> dict[str, Any
     """One process that runs `keras.Model.fit`; `more` options of keras_fit.py."""
     command = [sys.executable, str(HERE / "keras_fit.py"), *peer_arguments(options, seed), *more]
     return run_peer(command, harness.variables(), options.timeout_s)
+
+
+def run_products(options: argparse.Namespace) -> dict[str, float]:
+    """What the cores could do at most: as many processes as workers, at once, that do a step's matrix products alone.
+
+    Returns:
+        `examples_per_s` of all together, and the `gflops` of one.
+    """
+    command = [sys.executable, str(HERE / "matrix_products.py"), "--recipe", options.recipe]
+    command += ["--batch-size", str(options.batch_size)]
+    environment = harness.variables(OPENBLAS_NUM_THREADS="1", OMP_NUM_THREADS="1")
+    with ThreadPoolExecutor(options.workers) as pool:
+        runs = [pool.submit(harness.run_json, command, environment, options.timeout_s) for _ in range(options.workers)]
+        found = [run.result().answer for run in runs]
+    return {
+        "examples_per_s": sum(one["examples_per_s"] for one in found),
+        "gflops": harness.median(one["gflops"] for one in found),
+    }
 
 
 def peer_arguments(options: argparse.Namespace, seed: int) -> list[str]:

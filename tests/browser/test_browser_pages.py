@@ -13,7 +13,6 @@ import pytest
 from benchmarks.made_shape import Shape
 from benchmarks.recorded_run import LiveRun
 from browser.browser_page import Server, Watch, screenshot
-from browser.conftest import SIZE
 from browser.dashboard_actions import (
     EXCEPTION,
     LOSS,
@@ -41,7 +40,7 @@ STOPPED = "r-5topped004"
 LIVE = "r-1ive000005"
 UPDATES = 5
 PAUSED_S = 5
-THEMES = ("light", "dark")
+THEMES = {"light": "watch", "dark": "dark_watch"}
 COUNT_TIMERS = """
 (() => {
   const [begin, end, running] = [window.setInterval, window.clearInterval, new Set()];
@@ -84,18 +83,10 @@ def live(shown: Shown) -> Iterator[LiveRun]:
         yield run
 
 
-@pytest.fixture(scope="module", params=THEMES)
-def themed(browser: Any, request: pytest.FixtureRequest) -> Iterator[tuple[str, Any]]:
-    """A browser's context for all pages of one theme: its cache is warm after the first."""
-    context = browser.new_context(viewport=SIZE, color_scheme=request.param)
-    yield request.param, context
-    context.close()
-
-
 @pytest.mark.parametrize("name", PAGES)
-def test_a_page_draws_and_breaks_nothing(name: str, shown: Shown, themed: tuple[str, Any]) -> None:
-    theme, context = themed
-    watch = Watch(context.new_page())
+@pytest.mark.parametrize("theme", THEMES)
+def test_a_page_draws_and_breaks_nothing(theme: str, name: str, shown: Shown, request: pytest.FixtureRequest) -> None:
+    watch: Watch = request.getfixturevalue(THEMES[theme])
     query = f"run={SHOWN}&runs={SHOWN},{OTHER}" if name == "compare" else f"run={SHOWN}"
     open_dashboard(watch.page, f"{shown.server.url}/{PAGES[name]}?{query}")
     watch.page.wait_for_function(
@@ -107,8 +98,6 @@ def test_a_page_draws_and_breaks_nothing(name: str, shown: Shown, themed: tuple[
     assert watch.page.locator(EXCEPTION).count() == 0
     assert watch.page.locator("[data-testid=stAlert]").count() == 0
     screenshot(watch.page, f"{name}-{theme}")
-    watch.page.close()
-    watch.check()
 
 
 def test_a_zoom_survives_live_updates(watch: Watch, shown: Shown, live: LiveRun) -> None:

@@ -96,16 +96,15 @@ def test_a_run_repeats_bit_for_bit_in_warm_and_cold_environments(warm: Trained, 
     assert not again.fingerprints_mixed and "tensorflow" in again.fingerprint
 
 
-def test_while_one_environment_initialises_the_other_builds_the_model_and_traces_its_step(home: Home) -> None:
+def test_a_warm_up_builds_the_model_and_traces_its_step_before_its_environments_first_task(home: Home) -> None:
     with opened(home, "digits-mlp", workers=2, epochs=1) as cold:
         run = finished(cold("digits-mlp", workers=2, epochs=1))
         batches = cold.engine.services.telemetry.read_spans(run.run_id)[0]
-    first = [batch for batch in batches if batch.key.kind == "train" and batch.key.round_index == 1]
-    (warmed,) = [batch for batch in first if any(span.name == "build" for span in batch.spans)]
+    # Of two environments one is warmed up. Its first task may be any: the other starts when it can.
+    (warmed,) = [batch for batch in batches if any(span.name == "build" for span in batch.spans)]
     spans = {span.name: span for span in warmed.spans}
-    assert spans["init"].end_s <= spans["build"].start_s <= spans["build"].end_s <= spans["load"].start_s
-    (initialised,) = [batch for batch in batches if batch.key.kind == "initialise"]
-    assert initialised.spans[0].name == "init"  # the one environment that was left for it
+    first_of_task = min(span.start_s for name, span in spans.items() if name not in ("init", "build"))
+    assert spans["init"].end_s <= spans["build"].start_s < spans["build"].end_s <= first_of_task
 
 
 def test_every_validation_leaves_sample_predictions_and_a_confusion_matrix(warm: Trained) -> None:
