@@ -181,9 +181,10 @@ def test_a_link_to_no_run_says_so(watch: Watch, shown: Shown) -> None:
 def test_the_key_p_pauses(watch: Watch, shown: Shown, live: LiveRun) -> None:
     page = watch.page
     open_dashboard(page, f"{shown.server.url}/convergence?run={live.run_id}")
-    before = newest_x(page)
     page.keyboard.press("p")
     page.locator(".run-strip", has_text="paused").wait_for()
+    wait_until_quiet(page)
+    before = newest_x(page)
     live.advance(20)
     # The line counts the data's age by itself: several looks for news would have taken place by then.
     page.wait_for_function(
