@@ -25,10 +25,11 @@ dashboard: setup ## open the dashboard on the newest run; DASHBOARD_ARGS='--port
 setup: ## find or fetch a Python, install everything into .venv
 	@sh scripts/setup.sh
 
-# SAM and checkov, each in an environment of its own, as they pin what the project pins otherwise.
+# SAM and checkov, each in an environment of its own, as they pin what the project pins otherwise. Not compiled ahead:
+# a command of theirs imports a part of them.
 programs: setup
-	@sh scripts/setup.sh --peers .venv-sam requirements/sam.txt
-	@sh scripts/setup.sh --peers .venv-checkov requirements/checkov.txt
+	@UV_COMPILE_BYTECODE=0 sh scripts/setup.sh --peers .venv-sam requirements/sam.txt
+	@UV_COMPILE_BYTECODE=0 sh scripts/setup.sh --peers .venv-checkov requirements/checkov.txt
 
 # Side by side in a few processes, since tests wait much: tests/side_by_side.py shares them out. TESTS_BESIDE=0: in one.
 TESTS_BESIDE ?= auto

@@ -24,7 +24,7 @@ unset PYTHONPATH PYTHONHOME PIP_TARGET PIP_PREFIX UV_SYSTEM_PYTHON
 export PIP_USER=0 PIP_NO_INPUT=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_PROGRESS_BAR=off
 # A cache beside .venv lets uv link files instead of copying them. Compiled here once, TensorFlow is not compiled
 # again by every worker that starts.
-export UV_CACHE_DIR="${UV_CACHE_DIR:-$root/.python/cache}" UV_NO_PROGRESS=1 UV_COMPILE_BYTECODE=1
+export UV_CACHE_DIR="${UV_CACHE_DIR:-$root/.python/cache}" UV_NO_PROGRESS=1 UV_COMPILE_BYTECODE="${UV_COMPILE_BYTECODE:-1}"
 
 say() { printf '%s\n' "$@" >&2; }
 

@@ -1,4 +1,4 @@
-"""One browser for all browser tests; each test has a page of its own and fails if the page asked another host."""
+"""One browser for each file of tests; each test has a page of its own and fails if the page asked another host."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SIZE = {"width": 1280, "height": 900}
 FORGET = "() => { localStorage.clear(); sessionStorage.clear(); }"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """Chromium, Debian's or Playwright's own, with a folder of its own; skips where there is none.
 
