@@ -2,8 +2,8 @@
 
 Both train the same model on Fashion-MNIST with the same per-step batch, optimizer and data; they take turns. fit has
 TensorFlow's own choice of threads. Times from process start hold everything: imports, reading the data, compiling.
-A third process in turn does a step's matrix products and nothing else, one thread a worker: no training of this model
-in float32 can be faster on these cores.
+In turn with them, as many processes as workers do a step's matrix products and nothing else: what training this model
+by TensorFlow cannot go beyond on these cores.
 """
 
 from __future__ import annotations
@@ -41,8 +41,9 @@ def main() -> None:
         runs.append(run_lambdafit(options, seed))
         print(f"lambdafit {seed}: {runs[-1]['examples_per_s']:.0f} examples/s, ", end="")
         print(f"test {runs[-1]['answer']['test_accuracy']:.4f}", flush=True)
-        products.append(run_products(options))
-        print(f"matrix products {seed}: {products[-1]['examples_per_s']:.0f} examples/s", flush=True)
+        if alone := run_products(options):
+            products.append(alone)
+            print(f"matrix products {seed}: {alone['examples_per_s']:.0f} examples/s", flush=True)
     result.raw |= {"fit": fits, "lambdafit": runs, "products": products}
     report(result, fits, runs, products)
     result.finish(harness.output_folder(options))
@@ -60,10 +61,12 @@ def report(
         ("lambdafit, TRAINING phase", runs, "examples_per_s_training"),
         ("lambdafit, steps of one worker", runs, "examples_per_s_worker_steps"),
         ("lambdafit, whole run, imports and test included", runs, "examples_per_s_whole_run"),
-        ("the matrix products alone, all workers' cores", products, "examples_per_s"),
+        ("TensorFlow's matrix products alone, all workers", products, "examples_per_s"),
     )
     for what, found, key in speeds:
         values = [one[key] for one in found]
+        if not values:
+            continue
         rows.append([what, *(f"{value:,.0f}" for value in (harness.median(values), min(values), max(values)))])
     result.table("Speed", rows)
     accuracy = harness.median(run["answer"]["test_accuracy"] for run in runs)
@@ -92,15 +95,12 @@ def report(
     phase = harness.median(
         run["examples_per_s_training"] / fit["examples_per_s"] for fit, run in zip(fits, runs, strict=True)
     )
-    bound = harness.median(
-        product["examples_per_s"] / fit["examples_per_s"] for fit, product in zip(fits, products, strict=True)
-    )
-    result.goal(
-        "examples/s in training, of fit's",
-        f"{speed:.2f} by whole rounds, {phase:.2f} in the TRAINING phase; {bound:.2f} at most, by the products alone",
-        f">= {SPEED_WANTED} by whole rounds",
-        speed >= SPEED_WANTED,
-    )
+    value = f"{speed:.2f} by whole rounds, {phase:.2f} in the TRAINING phase"
+    if products:
+        bounds = (product["examples_per_s"] / fit["examples_per_s"] for fit, product in zip(fits, products, strict=True))
+        value += f"; {harness.median(bounds):.2f} at most, by the products alone"
+    wanted = f">= {SPEED_WANTED} by whole rounds"
+    result.goal("examples/s in training, of fit's", value, wanted, speed >= SPEED_WANTED)
     share = harness.median(ratios)
     result.goal(
         f"wall time to test accuracy {accuracy:.4f}, of fit's",

@@ -29,18 +29,22 @@ def run_fit(options: argparse.Namespace, seed: int, *more: str) -> dict[str, Any
     return run_peer(command, harness.variables(), options.timeout_s)
 
 
-def run_products(options: argparse.Namespace) -> dict[str, float]:
-    """What the cores could do at most: as many processes as workers, at once, that do a step's matrix products alone.
+def run_products(options: argparse.Namespace) -> dict[str, float] | None:
+    """What TensorFlow can do at most here: as many processes as workers do a step's matrix products alone, at once.
 
     Returns:
-        `examples_per_s` of all together, and the `gflops` of one.
+        `examples_per_s` of all together, and the `gflops` of one; None where the recipe has other layers than dense.
     """
     command = [sys.executable, str(HERE / "matrix_products.py"), "--recipe", options.recipe]
     command += ["--batch-size", str(options.batch_size)]
-    environment = harness.variables(OPENBLAS_NUM_THREADS="1", OMP_NUM_THREADS="1")
     with ThreadPoolExecutor(options.workers) as pool:
-        runs = [pool.submit(harness.run_json, command, environment, options.timeout_s) for _ in range(options.workers)]
+        runs = [
+            pool.submit(harness.run_json, command, harness.variables(), options.timeout_s)
+            for _ in range(options.workers)
+        ]
         found = [run.result().answer for run in runs]
+    if None in found:
+        return None
     return {
         "examples_per_s": sum(one["examples_per_s"] for one in found),
         "gflops": harness.median(one["gflops"] for one in found),

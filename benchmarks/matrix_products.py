@@ -1,7 +1,8 @@
 """A bound for `bench_fit.py`: how fast one core does the matrix products of training, and nothing else.
 
-NumPy's (on one thread where OPENBLAS_NUM_THREADS=1 says so), of the shapes that a step of the recipe's dense layers
-has: forwards, and backwards for the kernels and (but for the first layer) for what came in. Prints one JSON line.
+TensorFlow's products, on one thread, of the shapes that a step of the recipe's dense layers has: forwards, and
+backwards for the kernels and (but for the first layer) for what came in. Prints one JSON line: the examples of so many
+steps in a second, and their gflops; `null` for a recipe with other layers, of which this says nothing.
 """
 
 from __future__ import annotations
@@ -10,23 +11,18 @@ import argparse
 import json
 import time
 
-import numpy as np
-
-from training.framework import keras
+from training.framework import keras, tf
 from training.recipe import load_recipe
+
+STEPS_A_CALL = 50
 
 
 def kernel_shapes(recipe_name: str) -> list[tuple[int, int]]:
-    """(inputs, units) of each dense layer, in order.
-
-    Raises:
-        SystemExit: the recipe's trainable layers are of other kinds, of which this says nothing.
-    """
+    """(inputs, units) of each dense layer, in order; none where trainable layers are of other kinds."""
     recipe = load_recipe(recipe_name)
     layers = [layer for layer in recipe.build_model(dict(recipe.settings)).layers if layer.trainable_variables]
-    if not layers or not all(isinstance(layer, keras.layers.Dense) for layer in layers):
-        raise SystemExit(f"{recipe_name}: not all trainable layers are dense")
-    return [tuple(layer.kernel.shape) for layer in layers]
+    dense = all(isinstance(layer, keras.layers.Dense) for layer in layers)
+    return [tuple(layer.kernel.shape) for layer in layers] if dense else []
 
 
 def products_of(shapes: list[tuple[int, int]], batch_size: int) -> list[tuple[int, int, int]]:
@@ -44,20 +40,30 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--seconds", type=float, default=5.0)
     options = parser.parse_args()
-    shapes = products_of(kernel_shapes(options.recipe), options.batch_size)
-    generator = np.random.default_rng(0)
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    if not (shapes := kernel_shapes(options.recipe)):
+        print(json.dumps(None))
+        return
+    products = products_of(shapes, options.batch_size)
+    work = [(tf.Variable(tf.random.normal((m, k))), tf.Variable(tf.random.normal((k, n)))) for m, k, n in products]
 
-    def filled(rows: int, columns: int) -> np.ndarray:
-        return generator.standard_normal((rows, columns), dtype=np.float32)
+    @tf.function(autograph=False)
+    def steps() -> tf.Tensor:
+        def step(i: tf.Tensor, total: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            # One value of each product is used, so that none is left out.
+            return i + 1, total + tf.add_n([tf.matmul(left, right)[0, 0] for left, right in work])
 
-    work = [(filled(m, k), filled(k, n), np.empty((m, n), np.float32)) for m, k, n in shapes]
-    steps, began = 0, time.perf_counter()
+        start = (tf.constant(0), tf.constant(0.0))
+        return tf.while_loop(lambda i, _: i < STEPS_A_CALL, step, start, parallel_iterations=1)[1]
+
+    steps()
+    done, began = 0, time.perf_counter()
     while (elapsed_s := time.perf_counter() - began) < options.seconds:
-        for left, right, out in work:
-            np.matmul(left, right, out=out)
-        steps += 1
-    operations = sum(2 * m * k * n for m, k, n in shapes)
-    found = {"examples_per_s": steps * options.batch_size / elapsed_s, "gflops": steps * operations / elapsed_s / 1e9}
+        steps().numpy()
+        done += STEPS_A_CALL
+    operations = sum(2 * m * k * n for m, k, n in products)
+    found = {"examples_per_s": done * options.batch_size / elapsed_s, "gflops": done * operations / elapsed_s / 1e9}
     print(json.dumps(found))
 
 
