@@ -97,8 +97,9 @@ def report(
     )
     value = f"{speed:.2f} by whole rounds, {phase:.2f} in the TRAINING phase"
     if products:
-        bounds = (product["examples_per_s"] / fit["examples_per_s"] for fit, product in zip(fits, products, strict=True))
-        value += f"; {harness.median(bounds):.2f} at most, by the products alone"
+        pairs = zip(products, fits, strict=True)
+        bound = harness.median(product["examples_per_s"] / fit["examples_per_s"] for product, fit in pairs)
+        value += f"; {bound:.2f} at most, by the products alone"
     wanted = f">= {SPEED_WANTED} by whole rounds"
     result.goal("examples/s in training, of fit's", value, wanted, speed >= SPEED_WANTED)
     share = harness.median(ratios)
