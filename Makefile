@@ -68,7 +68,7 @@ sam-local: programs ## every function in a container (needs Docker or its like);
 check: setup ## lint, format, types and import rules, changing nothing
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
-	.venv/bin/mypy
+	.venv/bin/mypy --num-workers 2
 	.venv/bin/lint-imports
 
 format: setup ## format the code and mend what ruff can mend
