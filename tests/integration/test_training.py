@@ -100,11 +100,15 @@ def test_a_warm_up_builds_the_model_and_traces_its_step_before_its_environments_
     with opened(home, "digits-mlp", workers=2, epochs=1) as cold:
         run = finished(cold("digits-mlp", workers=2, epochs=1))
         batches = cold.engine.services.telemetry.read_spans(run.run_id)[0]
-    in_order = [[span.name for span in sorted(batch.spans, key=lambda span: span.start_s)] for batch in batches]
-    building = [names for names in in_order if "build" in names]
+    in_order = [sorted(batch.spans, key=lambda span: span.start_s) for batch in batches]
+    building = [spans for spans in in_order if any(span.name == "build" for span in spans)]
     # Once to initialise and once to warm up: in two environments, or one after the other in that which was up first.
-    assert sum(names.count("build") for names in building) == 2
-    assert all(names[:2] == ["init", "build"] for names in building)
+    assert sum(span.name == "build" for spans in building for span in spans) == 2
+    for init, build, after, *_ in building:
+        assert (init.name, build.name) == ("init", "build")
+        assert init.end_s <= build.start_s <= build.end_s <= after.start_s
+    (initialised,) = [batch for batch in batches if batch.key.kind == "initialise"]
+    assert initialised.spans[0].name == "init", "the first task of its environment"
 
 
 def test_every_validation_leaves_sample_predictions_and_a_confusion_matrix(warm: Trained) -> None:

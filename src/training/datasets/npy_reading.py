@@ -17,7 +17,7 @@ DEFLATE_RATIO = 1_032
 """The most that deflate can pack into one byte: a member that says more of itself lies."""
 
 BROKEN_ZIP = (zipfile.BadZipFile, KeyError, ValueError, RuntimeError, OSError, EOFError, OverflowError, zlib.error)
-"""What `zipfile` raises of foreign bytes. NotImplementedError and RecursionError are RuntimeErrors."""
+"""What `zipfile` raises of foreign bytes: RuntimeError also for encryption and methods that it does not know."""
 
 
 class Header(NamedTuple):

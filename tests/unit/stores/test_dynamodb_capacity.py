@@ -28,7 +28,7 @@ from runs.services import Services
 from stores.dynamodb import DynamoStore
 
 RUN_ID = "r-0123456789"
-SLICES = int(os.environ.get("LAMBDAFIT_TEST_SLICES", "4"))
+SLICES = int(os.environ.get("LAMBDAFIT_TEST_SLICES", "8"))
 """A run chooses at most 64 by itself. Each one reads all reports, which takes moto 5 s."""
 
 REPORTS_A_BATCH = 32
