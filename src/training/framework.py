@@ -1,8 +1,9 @@
 """TensorFlow and Keras, imported quietly and in two thirds of the usual time. All of `training` takes them from here.
 
-Keras imports scikit-learn (and with it SciPy's statistics: 1 s) for wrappers that are not used here; a None in
-`sys.modules` makes that one import fail, which Keras allows for. The garbage collector has nothing to find while
-modules load, and need not look at them again later.
+Keras imports scikit-learn (and with it SciPy's statistics: 1 s) for wrappers, and pandas (0.3 s) for `fit` with its
+tables: neither is used here, nor installed in a function. A None in `sys.modules` makes those two imports fail, which
+Keras allows for; whoever imports them later gets them. The garbage collector has nothing to find while modules load,
+and need not look at them again later.
 """
 
 from __future__ import annotations
@@ -11,21 +12,23 @@ import gc
 import os
 import sys
 
+_NOT_FOR_KERAS = ("sklearn", "pandas")
+
 
 def _import_both() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    held_back = "sklearn" not in sys.modules and "keras" not in sys.modules
+    held_back = [name for name in _NOT_FOR_KERAS if name not in sys.modules and "keras" not in sys.modules]
     collecting = gc.isenabled()
     gc.disable()
-    if held_back:
-        sys.modules["sklearn"] = None  # type: ignore[assignment]
+    for name in held_back:
+        sys.modules[name] = None  # type: ignore[assignment]
     try:
         import keras  # noqa: F401
         import tensorflow  # noqa: F401
     finally:
-        if held_back:
-            del sys.modules["sklearn"]
+        for name in held_back:
+            del sys.modules[name]
         gc.freeze()
         if collecting:
             gc.enable()

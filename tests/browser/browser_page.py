@@ -43,6 +43,8 @@ START_S = 60.0
 STOP_S = 10.0
 COLORS = 256
 HEALTH_PAUSE_S = 0.1
+LOOK_MS = 100
+"""Between two looks for a change: looking in every frame keeps the page drawing frames."""
 
 
 class Server:
@@ -146,12 +148,18 @@ def wait_until_run(page: Any) -> None:
     page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]", timeout=30_000)
 
 
+def wait_until(page: Any, condition: str, arg: Any = None, timeout_ms: float | None = None) -> None:
+    """Waits until an expression holds on the page, or a function of `arg`; 30 s at most unless told otherwise."""
+    page.wait_for_function(condition, arg=arg, timeout=timeout_ms, polling=LOOK_MS)
+
+
 def wait_until_drawn(page: Any, count: int = 1) -> None:
     """Waits until so many charts are drawn."""
-    page.wait_for_function(
+    wait_until(
+        page,
         "count => document.querySelectorAll('.lambdafit-chart .main-svg').length > 0"
         " && document.querySelectorAll('.lambdafit-chart > .plot-container').length >= count",
-        arg=count,
+        count,
     )
 
 

@@ -38,9 +38,12 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 @contextmanager
 def watched_page(browser: Any, theme: str) -> Iterator[Watch]:
-    """A page for someone who prefers this theme; in the end it must have asked nobody else and logged no error."""
+    """A page for someone who prefers this theme, and little motion.
+
+    In the end it must have asked nobody else and logged no error.
+    """
     page = browser.new_page()
-    page.emulate_media(color_scheme=theme)
+    page.emulate_media(color_scheme=theme, reduced_motion="reduce")
     watched = Watch(page)
     yield watched
     if not page.is_closed() and page.url.startswith("http"):

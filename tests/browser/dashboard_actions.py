@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from browser.browser_page import wait_until
+
 PAGES = {"runs": ""} | {name: name for name in ("new_run", "convergence", "workers", "predictions", "cost", "compare")}
 """Each page's address, by its name."""
 
@@ -32,18 +34,20 @@ def open_dashboard(page: Any, url: str) -> None:
 def wait_until_quiet(page: Any) -> None:
     """Waits until nothing is left of an earlier run of the script, every part has come, and every chart is drawn."""
     page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]", timeout=PATIENCE_MS)
-    page.wait_for_function(
+    wait_until(
+        page,
         "() => !document.querySelector('[data-stale=true], [data-testid=stSkeleton]')"
-        " && [...document.querySelectorAll('.lambdafit-chart')].every((node) => node._fullLayout)"
+        " && [...document.querySelectorAll('.lambdafit-chart')].every((node) => node._fullLayout)",
     )
 
 
 def wait_for_status(page: Any, status: str, timeout_s: float = 60.0) -> None:
     """Waits until the line over the page says so: `finished`, `stopped`, …."""
-    page.wait_for_function(
+    wait_until(
+        page,
         "([selector, status]) => document.querySelector(selector)?.textContent.endsWith(status)",
-        arg=[STATUS, status],
-        timeout=timeout_s * 1000,
+        [STATUS, status],
+        timeout_s * 1000,
     )
 
 
@@ -54,9 +58,7 @@ def newest_x(page: Any, selector: str = LOSS) -> float:
 
 def wait_for_newer(page: Any, before: float, selector: str = LOSS) -> float:
     """Waits until a chart shows more than it did before; gives its largest x."""
-    page.wait_for_function(
-        f"([selector, before]) => ({NEWEST_X})(selector) > before", arg=[selector, before], timeout=PATIENCE_MS
-    )
+    wait_until(page, f"([selector, before]) => ({NEWEST_X})(selector) > before", [selector, before], PATIENCE_MS)
     return newest_x(page, selector)
 
 
@@ -88,4 +90,4 @@ def was_reloaded(page: Any) -> bool:
 
 def wait_for_address(page: Any, part: str) -> None:
     """Waits until the address holds this; pages change it without a navigation."""
-    page.wait_for_function("part => location.href.includes(part)", arg=part, timeout=PATIENCE_MS)
+    wait_until(page, "part => location.href.includes(part)", part, PATIENCE_MS)

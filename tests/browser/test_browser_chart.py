@@ -14,6 +14,7 @@ from browser.browser_page import (
     open_page,
     screenshot,
     streamlit_server,
+    wait_until,
     wait_until_drawn,
     wait_until_run,
 )
@@ -64,7 +65,7 @@ def next_steps(page: Any, steps: int) -> None:
 
 
 def wait_for_returned(page: Any, text: str) -> None:
-    page.wait_for_function("text => document.body.innerText.includes(text)", arg=f"returned {text}")
+    wait_until(page, "text => document.body.innerText.includes(text)", f"returned {text}")
     wait_until_run(page)
 
 
@@ -104,7 +105,7 @@ def test_a_zoom_reaches_python_and_a_double_click_takes_it_back(page: Any) -> No
 
 def test_without_a_zoom_the_axis_grows_with_the_run(page: Any) -> None:
     next_steps(page, 220)
-    page.wait_for_function(f"{LOSS}.layout.xaxis.range[1] >= 219")
+    wait_until(page, f"{LOSS}.layout.xaxis.range[1] >= 219")
 
 
 def test_an_update_while_dragging_waits_for_the_end_of_the_drag(page: Any) -> None:
@@ -129,7 +130,7 @@ def test_what_has_not_changed_is_not_drawn_again(page: Any) -> None:
         " window.drawn.push(node.getAttribute('aria-label')); return react(node, ...rest); }; }"
     )
     next_steps(page, 220)
-    page.wait_for_function("window.drawn.length > 0")
+    wait_until(page, "window.drawn.length > 0")
     assert page.evaluate("window.drawn.length") == 1, "only the chart with new steps"
 
 
@@ -146,14 +147,14 @@ def test_table_and_download_hold_everything(page: Any) -> None:
 
 def test_the_chart_follows_its_width(page: Any) -> None:
     page.set_viewport_size({"width": 700, "height": 900})
-    page.wait_for_function(f"{LOSS}.querySelector('.main-svg').clientWidth === {LOSS}.clientWidth")
+    wait_until(page, f"{LOSS}.querySelector('.main-svg').clientWidth === {LOSS}.clientWidth")
 
 
 def test_charts_that_go_are_cleared_up(page: Any) -> None:
     page.evaluate(f"window.nodeBefore = {LOSS}")
     page.get_by_text("Without charts").click()
     page.locator(".lambdafit-chart").first.wait_for(state="detached")
-    page.wait_for_function("window.nodeBefore._fullLayout === undefined")
+    wait_until(page, "window.nodeBefore._fullLayout === undefined")
     page.get_by_text("Without charts").click()
     wait_until_drawn(page, CHARTS)
 

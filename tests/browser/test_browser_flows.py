@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 import pytest
 from PIL import Image
-from sklearn.datasets import load_digits
 
 from browser.browser_page import Server, Watch
 from browser.dashboard_actions import (
@@ -68,6 +67,8 @@ def stop_what_runs(home: Path) -> None:
 
 def digit_picture(index: int) -> bytes:
     """One of scikit-learn's digits as a PNG of 8×8 pixels."""
+    from sklearn.datasets import load_digits  # 2 s, which no other process of tests need spend
+
     picture = load_digits().images[index]  # (8, 8), 0 … 16
     file = io.BytesIO()
     Image.fromarray((picture / 16 * 255).astype("uint8")).save(file, "PNG")

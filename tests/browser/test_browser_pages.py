@@ -12,7 +12,7 @@ import pytest
 
 from benchmarks.made_shape import Shape
 from benchmarks.recorded_run import LiveRun
-from browser.browser_page import Server, Watch, screenshot
+from browser.browser_page import Server, Watch, screenshot, wait_until
 from browser.dashboard_actions import (
     EXCEPTION,
     LOSS,
@@ -89,9 +89,10 @@ def test_a_page_draws_and_breaks_nothing(theme: str, name: str, shown: Shown, re
     watch: Watch = request.getfixturevalue(THEMES[theme])
     query = f"run={SHOWN}&runs={SHOWN},{OTHER}" if name == "compare" else f"run={SHOWN}"
     open_dashboard(watch.page, f"{shown.server.url}/{PAGES[name]}?{query}")
-    watch.page.wait_for_function(
+    wait_until(
+        watch.page,
         "least => [...document.querySelectorAll('.lambdafit-chart')].filter((one) => one._fullLayout).length >= least",
-        arg=CHARTS.get(name, 0),
+        CHARTS.get(name, 0),
     )
     if name == "runs":
         watch.page.locator("[data-testid=stMetricChart] svg, [data-testid=stMetricChart] canvas").last.wait_for()
@@ -106,7 +107,7 @@ def test_a_zoom_survives_live_updates(watch: Watch, shown: Shown, live: LiveRun)
     mark(page)
     newest = wait_for_newer(page, 0)
     drag_over(page, LOSS, 0.25, 0.5)
-    page.wait_for_function("s => document.querySelector(s).layout.xaxis.autorange === false", arg=LOSS)
+    wait_until(page, "s => document.querySelector(s).layout.xaxis.autorange === false", LOSS)
     zoomed = x_range(page)
     assert zoomed[1] - zoomed[0] < 0.5 * newest
     rate = ".st-key-convergence_accuracy_step .lambdafit-chart"
@@ -128,7 +129,7 @@ def test_updates_leave_no_timers_behind(watch: Watch, shown: Shown, live: LiveRu
     for _ in range(UPDATES):
         live.advance(20)
         newest = wait_for_newer(page, newest)
-    page.wait_for_function("most => lambdafitTimers.size <= most", arg=before, timeout=5_000)
+    wait_until(page, "most => lambdafitTimers.size <= most", before, 5_000)
 
 
 def test_the_newest_run_is_followed_while_open(watch: Watch, shown: Shown, live: LiveRun) -> None:
@@ -153,7 +154,7 @@ def test_a_link_opens_its_run_on_its_page(watch: Watch, shown: Shown) -> None:
 def test_the_runs_are_found_at_their_own_address_too(watch: Watch, shown: Shown) -> None:
     page = watch.page
     page.goto(f"{shown.server.url}/runs?run={SHOWN}")
-    page.wait_for_function("() => location.pathname === '/'", timeout=PATIENCE_MS)
+    wait_until(page, "() => location.pathname === '/'", timeout_ms=PATIENCE_MS)
     page.locator(".run-strip", has_text=SHOWN).wait_for()
     page.get_by_test_id("stDataFrame").first.wait_for()
     wait_until_quiet(page)
@@ -187,9 +188,10 @@ def test_the_key_p_pauses(watch: Watch, shown: Shown, live: LiveRun) -> None:
     before = newest_x(page)
     live.advance(20)
     # The line counts the data's age by itself: several looks for news would have taken place by then.
-    page.wait_for_function(
+    wait_until(
+        page,
         "least => /(\\d+) s old/.exec(document.querySelector('.run-strip .stale')?.textContent)?.[1] >= least",
-        arg=PAUSED_S,
+        PAUSED_S,
     )
     assert newest_x(page) == before
     page.keyboard.press("p")
