@@ -34,6 +34,8 @@ GLIBC = "manylinux_2_34"
 
 LAYER_PINS = LOCK.parents[2] / "layer" / "requirements.txt"
 LONGEST_OUTPUT = 2_000
+NOT_PASSED_ON = ("PYTHON", "UV_SYSTEM", "UV_COMPILE")
+"""How variables begin that could lead a child astray, or contradict what uv is told here."""
 
 Tell = Callable[[str], None]
 
@@ -186,8 +188,7 @@ def _blocks(lock: str, wanted: Mapping[str, str]) -> list[str]:
 
 
 def _run(command: Sequence[str], what: str, variables: Mapping[str, str] | None = None) -> None:
-    # Of the caller's, PYTHONPATH and its like could lead the child astray.
-    own = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "UV_SYSTEM"))}
+    own = {key: value for key, value in os.environ.items() if not key.startswith(NOT_PASSED_ON)}
     done = subprocess.run(  # noqa: S603 - uv and Python, and no shell
         command, env=dict(variables) if variables is not None else own, capture_output=True, check=False
     )

@@ -182,6 +182,11 @@ def test_what_is_missing_has_a_number(tmp_path: Path, monkeypatch: pytest.Monkey
         building.find_python()
 
 
+def test_uv_is_told_by_no_variable_to_compile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UV_COMPILE_BYTECODE", "1")
+    building.install(tmp_path / "tree", LOCK, {}, "x86_64")
+
+
 def test_a_package_with_another_hash_is_refused(tmp_path: Path) -> None:
     chosen = "six==1.17.0 \\\n    --hash=sha256:" + "0" * 64 + "\n"
     with pytest.raises(LibrariesNotBuilt, match="exit code"):
