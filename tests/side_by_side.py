@@ -30,6 +30,7 @@ LONGEST_FIRST = (
     "tests/rehearsal",
     "tests/faults",
     "tests/security",
+    "tests/unit/stores/test_dynamodb_capacity.py",
     "tests/unit/libraries",
     "tests/unit/training",
     "tests/unit/dashboard",

@@ -94,8 +94,20 @@ def test_killed_while_idle_costs_nothing(tmp_path: Path) -> None:
         first = engine.run({})
         process = psutil.Process(first.result["pid"])
         process.kill()
-        psutil.wait_procs([process], timeout=10)  # gone once the engine has noticed and waited for it
+        psutil.wait_procs([process], timeout=10)
         second = engine.run({})
+        assert second.outcome == "returned"
+        assert second.cold
+
+
+def test_what_died_unnoticed_is_given_no_work(tmp_path: Path) -> None:
+    with Engine(tmp_path, function("about")) as engine:
+        process = psutil.Process(engine.run({}).result["pid"])
+        with engine._scheduler._lock:  # so that it can notice nothing before it has the invocation
+            process.kill()
+            psutil.wait_procs([process], timeout=10)
+            engine.invoke("f", {})
+        second = engine.next_ended()
         assert second.outcome == "returned"
         assert second.cold
 

@@ -119,6 +119,13 @@ class Environment:
         """Whether its initialisation is over."""
         return self.ready_monotonic_s > 0.0
 
+    def has_exited(self) -> bool:
+        """Whether its process has ended, which is noticed a moment later. Leaves the process to be waited for."""
+        try:
+            return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+        except ChildProcessError:  # it was waited for already
+            return True
+
     # --- what the Runtime API tells -------------------------------------------------------------------------
 
     def wants_work(self, connection: Connection) -> None:

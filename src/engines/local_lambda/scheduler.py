@@ -232,6 +232,8 @@ class Scheduler:
     # --- queue and environments -----------------------------------------------------------------------------
 
     def _hand_out(self, fleet: Fleet) -> None:
+        if fleet.queue:
+            fleet.idle[:] = [one for one in fleet.idle if not one.has_exited()]  # `_exited` will hear of the others
         while fleet.queue and fleet.idle:
             pending = fleet.queue.popleft()
             fleet.take_idle(pending.affinity).give(pending)
