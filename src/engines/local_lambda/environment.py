@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import enum
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -120,11 +121,12 @@ class Environment:
         return self.ready_monotonic_s > 0.0
 
     def has_exited(self) -> bool:
-        """Whether its process has ended, which is noticed a moment later. Leaves the process to be waited for."""
-        try:
-            return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
-        except ChildProcessError:  # it was waited for already
-            return True
+        """Whether its process has ended, which the scheduler may be about to notice."""
+        if self.exit_fd is None:
+            return self.process.poll() is not None
+        look = select.poll()
+        look.register(self.exit_fd, select.POLLIN)
+        return bool(look.poll(0))
 
     # --- what the Runtime API tells -------------------------------------------------------------------------
 
