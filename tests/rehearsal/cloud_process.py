@@ -20,6 +20,7 @@ from urllib.parse import parse_qs
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import make_server
 
+from fakes.dynamodb_table import quick_values
 from rehearsal import transactions
 from rehearsal.recording import Recorder, needed_permissions, signed_by
 
@@ -112,8 +113,9 @@ def main() -> None:
     server = make_server("127.0.0.1", 0, application, threaded=True, request_handler=Quiet)
     serving = threading.Thread(target=server.serve_forever, daemon=True)
     serving.start()
-    print(server.port, flush=True)
-    sys.stdin.read()
+    with quick_values():
+        print(server.port, flush=True)
+        sys.stdin.read()
 
 
 if __name__ == "__main__":
