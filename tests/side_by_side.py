@@ -42,7 +42,7 @@ TOGETHER = {"tests/template/test_iam_rehearsed.py": "tests/rehearsal/test_rehear
 
 
 def processes() -> int:
-    """How many `-n auto` means: two more than processors, as many tests wait. With one more, a fifth is idle."""
+    """How many `-n auto` means: two more than processors, as many tests wait; no processor is idle then."""
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(usable + 2, MOST)
 
