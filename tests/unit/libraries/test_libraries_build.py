@@ -184,7 +184,8 @@ def test_what_is_missing_has_a_number(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_uv_is_told_by_no_variable_to_compile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("UV_COMPILE_BYTECODE", "1")
-    building.install(tmp_path / "tree", LOCK, {}, "x86_64")
+    building.install(tmp_path / "tree", LOCK, {}, "x86_64")  # raised: uv refuses it beside what it is told here
+    assert not list(tmp_path.rglob("*.pyc"))
 
 
 def test_a_package_with_another_hash_is_refused(tmp_path: Path) -> None:

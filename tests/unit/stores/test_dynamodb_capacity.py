@@ -29,7 +29,7 @@ from stores.dynamodb import DynamoStore
 
 RUN_ID = "r-0123456789"
 SLICES = int(os.environ.get("LAMBDAFIT_TEST_SLICES", "8"))
-"""A run chooses at most 64 by itself. Each one reads all reports, which takes moto 5 s."""
+"""A run chooses at most 64 by itself. Each one reads all reports, which takes moto seconds."""
 
 REPORTS_A_BATCH = 32
 """Reports that one batch of the stream brings to one reconcile, at 256 workers."""
