@@ -158,25 +158,31 @@ class CompiledRecipe:
         function = self._function("features", sample, sample, lambda: graphs.features_graph(self, sample))
         return backbones.compute_features(function, x, width, self.file)
 
-    def assign(self, theta: Vector, constants: Mapping[str, Vector]) -> None:
+    def assign(
+        self,
+        theta: Vector,
+        constants: Mapping[str, Vector],
+        *,
+        seed: int = 0,
+        round_index: int = 0,
+        worker_index: int = 0,
+    ) -> None:
         """Give the model the parameters and the frozen values; all else is set as a fresh model has it.
 
         Any shard run under way ends here.
 
+        Args:
+            seed, round_index, worker_index: what each random number generator's state is derived from.
         Raises:
             ShapeMismatch: they are not of this model.
         """
         self.owner = None
         self.variables.assign(theta)
         assign_named(self.variables.named(self.variables.constants), constants, "constants")
-        self.assign_seeds(0, 0, 0)
+        for index, variable in enumerate(self._seeds):
+            write(variable, generator_state(seed, round_index, worker_index, index))
         for variable, value in zip(self.variables.others, self._others, strict=True):
             write(variable, value)
-
-    def assign_seeds(self, seed: int, round_index: int, worker_index: int) -> None:
-        """Give each random number generator its state for the start of a round."""
-        for index, variable in enumerate(self._seeds):
-            variable.assign(generator_state(seed, round_index, worker_index, index))
 
     def state_variables(self) -> dict[str, Any]:
         """What a worker keeps from round to round, by name: the optimizer's variables, whole numbers, booleans."""

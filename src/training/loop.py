@@ -106,8 +106,7 @@ class ShardRun:
             ShapeMismatch: one of them is not of this model.
         """
         compiled, work = self._compiled, self._work
-        compiled.assign(theta, constants)
-        compiled.assign_seeds(work.seed, work.round_index, work.worker_index)
+        compiled.assign(theta, constants, seed=work.seed, round_index=work.round_index, worker_index=work.worker_index)
         assign_named(compiled.state_variables(), state, "worker state")
         for accumulator in compiled.accumulators:
             accumulator.assign(np.zeros(accumulator.shape))

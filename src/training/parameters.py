@@ -187,12 +187,14 @@ def assign_named(variables: Mapping[str, Any], values: Mapping[str, Vector], wha
 
 
 def read(variable: Any) -> Vector:
-    """A Keras variable's value as an array of its own: later steps do not reach it.
+    """A Keras variable's value as it is now: later steps do not reach the array, which cannot be written to.
 
     bfloat16, which NumPy and safetensors lack, comes as float32: the same values.
     """
     dtype = np.float32 if _dtype_name(variable) == "bfloat16" else None
-    return np.array(variable.value.numpy(), dtype=dtype, copy=True)
+    # A tensor once read never changes: the variable is given memory of its own before it is written to. So the array
+    # may lie where the tensor does; `numpy()` copies it.
+    return np.asarray(variable.value.read_value(), dtype=dtype)
 
 
 def write(variable: Any, value: Vector) -> None:

@@ -98,7 +98,8 @@ def test_seeds_come_from_seed_round_and_worker(recipe: CompiledRecipe, expected:
 
 
 def test_arrays_given_may_be_changed_afterwards(recipe: CompiledRecipe, expected: dict[str, bytes]) -> None:
-    theta, constants, state = recipe.initial(5)
+    theta, constants, initial = recipe.initial(5)
+    state = {name: value.copy() for name, value in initial.items()}
     run = ShardRun(recipe, work(), *data())
     kept = theta.copy()
     run.start(theta, constants, state)
@@ -108,6 +109,7 @@ def test_arrays_given_may_be_changed_afterwards(recipe: CompiledRecipe, expected
     run.advance(2)
     paused = run.checkpoint()
     before = {name: value.copy() for name, value in paused.items()}
+    assert not any(paused[name].flags.writeable for name in before if not name.startswith("progress/"))
     run_through(run)
     assert all((paused[name] == value).all() for name, value in before.items())
     assert results(run, kept) == expected
