@@ -24,9 +24,9 @@ TRAIN = ("train", "digits-mlp", "--workers", "3", "--epochs", "2", "--json")
 
 @pytest.fixture
 def program(tmp_path: Path) -> Program:
-    """With a folder of its own for temporary files; a step takes a moment."""
+    """With a folder of its own for temporary files; while a file `hold` is there, the second round does not end."""
     (tmp_path / "tmp").mkdir()
-    return Program(tmp_path / "home", LAMBDAFIT_TEST_STEP_S="0.02", TMPDIR=str(tmp_path / "tmp"))
+    return Program(tmp_path / "home", LAMBDAFIT_TEST_HOLD=str(tmp_path / "hold"), TMPDIR=str(tmp_path / "tmp"))
 
 
 def below(folder: Path) -> set[str]:
@@ -68,6 +68,8 @@ def rows(file: Path, table: str) -> int:
 
 def kill(program: Program, *command: str) -> None:
     """The parent and all environments, in the midst of a round."""
+    hold = Path(program.variables["LAMBDAFIT_TEST_HOLD"])
+    hold.touch()
     process = program.start(*command)
     read_until(process, r"round \d+ of")
     parent = psutil.Process(process.pid)
@@ -78,6 +80,7 @@ def kill(program: Program, *command: str) -> None:
     process.kill()
     end(process)
     psutil.wait_procs(children, timeout=30)
+    hold.unlink()
 
 
 @pytest.mark.parametrize("work", [finished, failed, cancelled, killed, killed_and_resumed])
