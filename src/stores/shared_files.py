@@ -93,8 +93,7 @@ class FolderFiles:
         if not self._keep_spares:
             return self._write(path, buffers, durable=durable)
         again = isinstance(buffers, Sequence)  # anything else has been read as far as it was written
-        # What must survive a loss of power is always a new file: its name and its blocks have no past.
-        spare_bytes = _total_bytes(buffers) if isinstance(buffers, Sequence) and not durable else 0
+        spare_bytes = _total_bytes(buffers) if isinstance(buffers, Sequence) else 0
         try:
             return self._write(path, buffers, durable=durable, spare_bytes=spare_bytes)
         except DiskFull:

@@ -43,11 +43,12 @@ def spares(root: Path) -> list[Path]:
     return sorted((root / "spares").glob("*"))
 
 
+@pytest.mark.parametrize("durable", [True, False])
 @pytest.mark.parametrize("size", SIZES_USED)
-def test_a_new_file_overwrites_a_removed_one(files: FolderFiles, root: Path, size: int) -> None:
+def test_a_new_file_overwrites_a_removed_one(files: FolderFiles, root: Path, size: int, durable: bool) -> None:
     inode = removed(files, root, 2 * LARGE)
     assert (root / "spares").stat().st_mode & 0o777 == 0o700
-    assert files.write("new/a", [b"n" * (size - 1), b"!"], durable=False) == size
+    assert files.write("new/a", [b"n" * (size - 1), b"!"], durable=durable) == size
     assert (root / "new/a").stat().st_ino == inode
     assert (root / "new/a").stat().st_mode & 0o777 == 0o600
     assert files.read("new/a") == b"n" * (size - 1) + b"!"
@@ -55,9 +56,9 @@ def test_a_new_file_overwrites_a_removed_one(files: FolderFiles, root: Path, siz
 
 
 def test_a_spare_of_the_same_size_is_taken_first_and_a_smaller_one_grows(files: FolderFiles, root: Path) -> None:
-    smaller = removed(files, root, LARGE)
-    files.write("old/a", [b"o" * 2 * LARGE], durable=True)
-    same = (root / "old/a").stat().st_ino
+    for name, size in (("smaller", LARGE), ("same", 2 * LARGE)):
+        files.write(f"old/{name}", [b"o" * size], durable=True)
+    smaller, same = ((root / "old" / name).stat().st_ino for name in ("smaller", "same"))
     files.remove("old")
     for name, inode in (("a", same), ("b", smaller)):
         files.write(f"new/{name}", [b"n" * 2 * LARGE], durable=False)
@@ -65,12 +66,10 @@ def test_a_spare_of_the_same_size_is_taken_first_and_a_smaller_one_grows(files: 
         assert files.read(f"new/{name}") == b"n" * 2 * LARGE
 
 
-@pytest.mark.parametrize(("size", "durable"), [(LARGE, True), (2 * LARGE + 1, False), (LARGE - 1, False)])
-def test_a_file_that_is_durable_small_or_of_another_size_is_new(
-    files: FolderFiles, root: Path, size: int, durable: bool
-) -> None:
+@pytest.mark.parametrize("size", [2 * LARGE + 1, LARGE - 1])
+def test_a_file_that_is_small_or_of_another_size_is_new(files: FolderFiles, root: Path, size: int) -> None:
     removed(files, root)
-    files.write("new/a", [b"n" * size], durable=durable)
+    files.write("new/a", [b"n" * size], durable=False)
     assert len(spares(root)) == 1 and files.read("new/a") == b"n" * size
 
 
