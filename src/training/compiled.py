@@ -22,6 +22,7 @@ from training.datasets.source import source_named
 from training.derived_seeds import generator_state
 from training.failures import code_file, recipe_code
 from training.framework import keras, tf
+from training.fused_steps import use_fused_step
 from training.parameters import ModelVariables, Vector, assign_named, read, unique_names, write
 from training.recipe import Recipe, load_recipe, recipe_digest, recipe_file, trains_on_features
 
@@ -248,6 +249,7 @@ class CompiledRecipe:
             with recipe_code(code_file(self.recipe.build_optimizer), "building the optimizer"):
                 optimizer = self.recipe.build_optimizer(self.settings)
                 optimizer.build(model.trainable_variables)
+            use_fused_step(optimizer)
             return Built(model, head, backbone, loss, optimizer)
         finally:
             keras.config.set_floatx(floatx)
