@@ -63,8 +63,8 @@ class MemoryFiles:
     """Implements SharedFiles. `durable` remembers what was synchronised.
 
     Args:
-        keep_spares: removed files are overwritten in place by later ones of any size, durable ones included: more than
-            a folder does. `late_looks` are the files that showed other bytes than when they were opened.
+        keep_spares: removed files are overwritten in place by later ones of any size, which is more than a folder does.
+            `late_looks` are the files that showed other bytes than when they were opened.
         gives_views: open files can be seen as they lie in memory, and go on to be overwritten. `late_views` are those
             that were removed before who saw them had closed them.
     """
