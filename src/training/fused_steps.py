@@ -1,7 +1,6 @@
 """Optimizer steps by one TensorFlow operation, where there is one that gives the bits of Keras's own.
 
-Keras writes a step as several operations, each of which goes through the memory of a whole variable. With the weights
-of a dense network that is a tenth of a training step or more.
+Keras writes a step as several operations, each of which goes through the memory of a whole variable.
 """
 
 from __future__ import annotations
