@@ -1,4 +1,4 @@
-"""Optimizer steps by one TensorFlow operation, where there is one that gives the bits of Keras's own.
+"""Optimizer steps by one TensorFlow operation, where there is one that gives the bits of Keras's own (on x86_64).
 
 Keras writes a step as several operations, each of which goes through the memory of a whole variable.
 """
@@ -22,13 +22,13 @@ def use_fused_step(optimizer: Any) -> None:
     keras_step = optimizer.update_step
 
     def update_step(gradient: Any, variable: Any, learning_rate: Any) -> None:
-        """v ← μ v − η g; θ ← θ + v, or with Nesterov θ ← θ + μ v − η g."""
+        """v ← μ v − η g; θ ← θ + v, or with Nesterov θ ← θ + μ v − η g. Keras gives TensorFlow's variable."""
         if isinstance(gradient, tf.IndexedSlices):
             keras_step(gradient, variable, learning_rate)
             return
         velocity = optimizer.momentums[optimizer._get_variable_index(variable)]
         tf.raw_ops.ResourceApplyKerasMomentum(
-            var=_tensorflow_variable(variable).handle,
+            var=variable.handle,
             accum=velocity.value.handle,
             lr=tf.cast(learning_rate, variable.dtype),
             grad=tf.cast(gradient, variable.dtype),
@@ -37,7 +37,3 @@ def use_fused_step(optimizer: Any) -> None:
         )
 
     optimizer.update_step = update_step
-
-
-def _tensorflow_variable(variable: Any) -> Any:
-    return variable.value if isinstance(variable, keras.Variable) else variable

@@ -156,9 +156,11 @@ def test_a_source_that_is_read_once_is_not_read_again(
     assert spares(root) == [] and files.names("new") == []
 
 
-@pytest.mark.parametrize("call", ["ftruncate", "open", "write"])
+@pytest.mark.parametrize(
+    ("call", "durable"), [("ftruncate", False), ("open", False), ("write", False), ("write", True), ("fsync", True)]
+)
 def test_a_spare_that_cannot_be_used_is_no_reason_to_fail(
-    files: FolderFiles, root: Path, monkeypatch: pytest.MonkeyPatch, call: str
+    files: FolderFiles, root: Path, monkeypatch: pytest.MonkeyPatch, call: str, durable: bool
 ) -> None:
     inode = removed(files, root, LARGE + 1)
     real = getattr(os, call)
@@ -176,7 +178,7 @@ def test_a_spare_that_cannot_be_used_is_no_reason_to_fail(
 
     held = os.open(spares(root)[0], os.O_RDONLY)  # its number stays its own
     monkeypatch.setattr(os, call, fails_on_the_spare)
-    files.write("new/a", [b"n" * LARGE], durable=False)
+    files.write("new/a", [b"n" * LARGE], durable=durable)
     monkeypatch.undo()
     os.close(held)
     assert files.read("new/a") == b"n" * LARGE and (root / "new/a").stat().st_ino != inode

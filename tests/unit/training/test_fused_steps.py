@@ -1,7 +1,8 @@
-"""One operation a variable, and the bits of Keras's own step."""
+"""One operation a variable, with the bits of Keras's own step on x86_64: another compiler may join multiply and add."""
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Callable
 from typing import Any
 
@@ -57,8 +58,9 @@ def trained(
 def test_momentum_is_one_operation_with_the_bits_of_keras(make: Callable[..., Any], nesterov: bool, dtype: str) -> None:
     expected, plain = trained(make(nesterov=nesterov), fused=False, dtype=dtype)
     found, operations = trained(make(nesterov=nesterov), fused=True, dtype=dtype)
-    assert found == expected
     assert operations.count(FUSED) == 1 and FUSED not in plain
+    if platform.machine() in ("x86_64", "AMD64"):
+        assert found == expected
 
 
 class Halved(SGD):
